@@ -1,0 +1,3 @@
+//! The supervision tree: thin shells around the domain.
+
+pub mod tower;

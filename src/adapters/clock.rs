@@ -1,0 +1,1 @@
+//! Clock: the machine's, the only file that looks at it.

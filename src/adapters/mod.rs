@@ -1,0 +1,6 @@
+//! The ports made real.
+
+pub mod clock;
+pub mod notify;
+pub mod source;
+pub mod store;

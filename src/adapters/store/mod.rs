@@ -1,0 +1,1 @@
+//! Stores made real: the only SQL and the only stored serde.

@@ -1,0 +1,134 @@
+//! Delivery: one message owed to one receiver: a row of the outbox, committed with the incident that owes it.
+//!
+//! ```text
+//!  pending ──taken──▶ sending ──accepted──▶ sent
+//!     ▲                  │ └─refused for good, deadline passed──▶ failed
+//!     └──try again at────┘
+//!  pending ──a later row makes it pointless──▶ superseded
+//! ```
+
+use jiff::Timestamp;
+
+use super::{
+    id::{DeliveryId, GroupId, IncidentId, ReceiverId},
+    incident::Severity,
+    text::Text,
+    watch::Condition,
+};
+
+/// How a stretch of text is set. Content is never markup: whoever writes HTML escapes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Span {
+    Plain(String),
+    Bold(String),
+    Italic(String),
+    Code(String),
+}
+
+/// What a button asks; the bot looks the row up by delivery and index, so nothing in it is trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Button {
+    /// With the number of incidents, shown from 2 on.
+    Acknowledge(usize),
+    Release,
+    SilenceOneHour,
+    Why,
+    List,
+    Forget,
+    /// Confirms a test message.
+    GotIt,
+}
+
+/// A message before anyone's format: the first line alone suffices (faces.md 1).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// `🔴`, `✅`, …; machines leave it out.
+    pub glyph: &'static str,
+    pub headline: Vec<Span>,
+    pub lines: Vec<Vec<Span>>,
+    /// Set apart as a quotation, newest line last; condensed first when the message is too long.
+    pub quote: Vec<String>,
+    pub footer: String,
+    pub buttons: Vec<Button>,
+}
+
+/// What a machine receiver is posted (behaviour.md 12): the whole JSON body but for its idempotency key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// `opened`, `updated`, `acknowledged`, `resolved`, `repeated`, `test`.
+    pub event: &'static str,
+    /// The incident as JSON, as `incidents --json` prints it.
+    pub incident: String,
+    pub status: &'static str,
+    /// The message in one line of plain text.
+    pub message: String,
+    pub source: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Body {
+    /// To a human receiver: a new message of the group (a reply to its last one), which rings or not.
+    New { message: Message, rings: bool },
+    /// To a human receiver: the text of the group's newest message from now on. Makes no sound.
+    Edit { message: Message },
+    /// To a machine receiver.
+    Event(Event),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum State {
+    Pending,
+    Sending,
+    Sent,
+    Failed,
+    Superseded,
+}
+
+impl State {
+    pub const ALL: [Self; 5] =
+        [Self::Pending, Self::Sending, Self::Sent, Self::Failed, Self::Superseded];
+
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Sending => "sending",
+            Self::Sent => "sent",
+            Self::Failed => "failed",
+            Self::Superseded => "superseded",
+        }
+    }
+
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|it| it.word() == word)
+    }
+}
+
+/// One row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivery {
+    pub id: DeliveryId,
+    /// (incident or group, step, receiver, revision): the same key is never owed twice.
+    pub key: String,
+    pub receiver: ReceiverId,
+    /// Human receivers only.
+    pub group: Option<GroupId>,
+    /// The incidents that it tells of (one for a machine).
+    pub incidents: Vec<IncidentId>,
+    pub condition: Condition,
+    pub severity: Severity,
+    pub revision: u32,
+    pub body: Body,
+    pub created_at: Timestamp,
+    pub state: State,
+    pub attempts: u32,
+    /// Not before this.
+    pub next_at: Timestamp,
+    /// Given up after this: 24 h for critical, 2 h for warning (behaviour.md 10).
+    pub deadline: Timestamp,
+    /// The last refusal in words.
+    pub error: Option<Text>,
+    /// How the receiver names the message (Telegram's message id), once it was accepted.
+    pub reference: Option<String>,
+    /// Also given to the next receiver because this one did not take it.
+    pub failed_over: bool,
+}

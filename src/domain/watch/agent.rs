@@ -1,0 +1,319 @@
+//! Agent: a process that beats, advances and may declare long steps. Three clocks: pulse, progress,
+//! lease (behaviour.md 3).
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Cause, Condition};
+use crate::domain::{detector, hearing::Hearing, id::SourceId, text::Text};
+
+/// What the registry promises about one agent.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Spec {
+    pub interval: SignedDuration,
+    /// Silence strictly longer than this is `down`.
+    pub timeout: SignedDuration,
+    pub first_beat_within: SignedDuration,
+    pub stall_after: Option<SignedDuration>,
+    /// The same digest so many times is `looping`.
+    pub loop_after: Option<u32>,
+    pub lease_max: SignedDuration,
+    pub leave_max: SignedDuration,
+    pub detector: detector::Kind,
+    /// All sources that are switched on: judges a watch that was never heard.
+    pub enabled: Arc<[SourceId]>,
+}
+
+/// What an agent says of itself, as the door understood it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Report {
+    /// Only that it lives (no status, or one that says nothing else: `ok`, `alive`).
+    #[default]
+    Alive,
+    Working,
+    /// Stops the progress clock.
+    Idle,
+    /// `degraded`, `error`, `critical`: its own word.
+    Degraded(Text),
+    /// `stopping`: silence is expected.
+    Stopping,
+    /// A run began (`/start`).
+    Start,
+    /// A run or a step ended well (`/ping/x`, `/0`): ends a failure.
+    Success,
+    /// `/fail`, or an exit code other than 0.
+    Fail {
+        exit: Option<u8>,
+    },
+    /// `/log`: proves life, changes nothing else.
+    Log,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Progress {
+    /// A number that only grows; a smaller one than before is a restart of the agent and counts as progress.
+    Count(u64),
+    /// Opaque: a change is progress, the same again counts for `loop_after`.
+    Digest(Arc<str>),
+}
+
+/// What a beat says of the lease.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Busy {
+    /// Nothing was said: the lease stays.
+    #[default]
+    Keep,
+    /// `"busy": null`
+    End,
+    Until {
+        op: Text,
+        for_: SignedDuration,
+    },
+}
+
+/// One sign of life.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Beat {
+    /// When it counts: the time of receipt; for a polled source the stamp that changed, clamped to now.
+    pub at: Timestamp,
+    pub source: SourceId,
+    pub report: Report,
+    /// What the sender's clock said; recorded, shown as skew beyond 30 s, decides nothing.
+    pub claimed: Option<Timestamp>,
+    pub seq: Option<u64>,
+    /// None: nothing said. `Some(None)`: no task any more.
+    pub task: Option<Option<Text>>,
+    pub progress: Option<Progress>,
+    pub busy: Busy,
+    /// JSON object as text, 8 KiB at most; replaces the one before.
+    pub metadata: Option<Arc<str>>,
+    /// Which run (`rid`) of a start/success/fail ping.
+    pub run: Option<Arc<str>>,
+    /// The payload could not be read: a pulse and nothing else.
+    pub malformed: bool,
+}
+
+impl Beat {
+    /// A plain sign of life.
+    pub fn plain(at: Timestamp, source: SourceId) -> Self {
+        Self {
+            at,
+            source,
+            report: Report::Alive,
+            claimed: None,
+            seq: None,
+            task: None,
+            progress: None,
+            busy: Busy::Keep,
+            metadata: None,
+            run: None,
+            malformed: false,
+        }
+    }
+}
+
+/// Verdicts, worst first (behaviour.md 3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Verdict {
+    Down,
+    Failed,
+    Overrun,
+    Stalled,
+    Looping,
+    Degraded,
+    Late,
+    Up,
+    Waiting,
+    Leaving,
+    Paused,
+    Blind,
+}
+
+impl Verdict {
+    pub fn condition(self) -> Option<Condition> {
+        match self {
+            Self::Down => Some(Condition::Down),
+            Self::Failed => Some(Condition::Failed),
+            Self::Overrun => Some(Condition::Overrun),
+            Self::Stalled => Some(Condition::Stalled),
+            Self::Looping => Some(Condition::Looping),
+            Self::Degraded => Some(Condition::Degraded),
+            Self::Late | Self::Up | Self::Waiting | Self::Leaving | Self::Paused | Self::Blind => {
+                None
+            }
+        }
+    }
+
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Down => "down",
+            Self::Failed => "failed",
+            Self::Overrun => "overrun",
+            Self::Stalled => "stalled",
+            Self::Looping => "looping",
+            Self::Degraded => "degraded",
+            Self::Late => "late",
+            Self::Up => "up",
+            Self::Waiting => "waiting",
+            Self::Leaving => "leaving",
+            Self::Paused => "paused",
+            Self::Blind => "blind",
+        }
+    }
+}
+
+/// What the machine is told besides beats.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Signal {
+    Beat(Beat),
+    Pause {
+        by: Text,
+    },
+    Resume {
+        by: Text,
+    },
+    /// The Spec was swapped; a resolve that it causes reads "settings changed", and `down` comes
+    /// not before reload + interval + 5 s.
+    Reloaded,
+    /// Nothing happened except time (or the hearing changed).
+    Tick,
+}
+
+/// One change of verdict, before it is numbered by the slot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    pub from: Verdict,
+    pub to: Verdict,
+    pub at: Timestamp,
+    pub cause: Cause,
+}
+
+/// What follows from a signal.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Effects {
+    pub changes: Vec<Change>,
+    /// A verdict hangs on these sources proving that they could hear after this moment.
+    pub need: Option<(Timestamp, Vec<SourceId>)>,
+}
+
+/// Whether the actor has anything to decide after a beat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wake {
+    No,
+    Yes,
+}
+
+/// How often beats come over one source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Heard {
+    pub source: SourceId,
+    pub last: Timestamp,
+    /// It brought two beats at most `timeout` apart: it counts beside the source of the last beat.
+    pub steady: bool,
+}
+
+/// The facts of one agent; everything else is derived. Lives in its slot, is stored as it is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct State {
+    /// Since when it is watched: the clock of the first beat.
+    pub watched_since: Timestamp,
+    pub last: Option<Timestamp>,
+    /// Per source, newest first; bounded by the number of sources.
+    pub heard: Vec<Heard>,
+    pub rhythm: detector::Rhythm,
+    pub report: Report,
+    pub reported_at: Option<Timestamp>,
+    pub task: Option<Text>,
+    pub progress: Option<Progress>,
+    pub progress_at: Option<Timestamp>,
+    /// How often the same digest was repeated, 1 for once.
+    pub repeats: u32,
+    /// The declared step: what, until when; and whether a new one may be granted.
+    pub lease: Option<Lease>,
+    pub lease_spent: bool,
+    pub metadata: Option<Arc<str>>,
+    pub seq: Option<u64>,
+    /// Sender's clock minus ours at the last beat that carried one.
+    pub skew: Option<SignedDuration>,
+    pub malformed: u64,
+    pub beats: u64,
+    pub paused: bool,
+    /// `down` comes not before this (a reload moved the deadline).
+    pub not_before: Option<Timestamp>,
+    /// Beats that the actor has yet to judge, oldest first; bounded by [`PENDING_MAX`].
+    pub pending: Vec<Beat>,
+    /// What was said last, and since when it holds.
+    pub said: Verdict,
+    pub said_since: Timestamp,
+    /// The next moment at which this changes by itself: what the sweeper compares.
+    pub deadline: Option<Timestamp>,
+}
+
+/// Beats that wait for a verdict; beyond that the newest replaces the one before it.
+pub const PENDING_MAX: usize = 64;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    pub op: Text,
+    pub until: Timestamp,
+}
+
+impl State {
+    /// A watch that begins now and was never heard.
+    pub fn new(now: Timestamp) -> Self {
+        Self {
+            watched_since: now,
+            last: None,
+            heard: Vec::new(),
+            rhythm: detector::Rhythm::default(),
+            report: Report::Alive,
+            reported_at: None,
+            task: None,
+            progress: None,
+            progress_at: None,
+            repeats: 0,
+            lease: None,
+            lease_spent: false,
+            metadata: None,
+            seq: None,
+            skew: None,
+            malformed: 0,
+            beats: 0,
+            paused: false,
+            not_before: None,
+            pending: Vec::new(),
+            said: Verdict::Waiting,
+            said_since: now,
+            deadline: None,
+        }
+    }
+}
+
+impl Spec {
+    /// A source's half, under the slot's lock: takes a beat in. A plain beat of an agent that is up
+    /// moves its facts and its deadline; whatever may change the verdict waits in `pending` for the actor.
+    pub fn hear(&self, state: &mut State, beat: Beat, hearing: &Hearing) -> Wake {
+        let _ = (state, beat, hearing);
+        unimplemented!()
+    }
+
+    /// The actor's half: settles `pending` and the time up to `now`, then reads `signal`. Pure: same
+    /// inputs, same outputs; inserting a `Tick` anywhere never changes the story.
+    pub fn on(
+        &self,
+        state: &State,
+        signal: Signal,
+        hearing: &Hearing,
+        now: Timestamp,
+    ) -> (State, Effects) {
+        let _ = (state, signal, hearing, now);
+        unimplemented!()
+    }
+
+    /// What is shown now: as `said`, but `late` is derived from the clock, and `idle` stands beside `up`.
+    pub fn shown(&self, state: &State, now: Timestamp) -> (Verdict, bool) {
+        let _ = (state, now);
+        unimplemented!()
+    }
+}

@@ -1,0 +1,14 @@
+//! What atalaya needs of the world. Each port has adapters that are real and one in memory, and one
+//! contract suite that all of them pass.
+
+pub mod clock;
+pub mod hands;
+pub mod notifier;
+pub mod registry;
+pub mod source;
+pub mod store;
+
+use std::{future::Future, pin::Pin};
+
+/// A future behind a pointer: ports are used as trait objects.
+pub type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -1,0 +1,45 @@
+//! Registry: where the wanted state is read, and who reaches people by it.
+
+use std::sync::Arc;
+
+use super::{Pending, notifier::Notifier};
+use crate::domain::{id::ReceiverId, registry::Wanted};
+
+/// A receiver ready to send. Equal `fingerprint`s mean equal settings: the old one is kept.
+#[derive(Clone)]
+pub struct ReadyReceiver {
+    pub id: ReceiverId,
+    pub human: bool,
+    /// Deliveries in flight at once: 1 for a human receiver, 8 for a machine (behaviour.md 9).
+    pub at_once: usize,
+    pub fingerprint: String,
+    pub notifier: Arc<dyn Notifier>,
+}
+
+/// What one reading gave.
+#[derive(Clone)]
+pub struct Read {
+    pub wanted: Arc<Wanted>,
+    pub receivers: Vec<ReadyReceiver>,
+    /// All files as one text: kept in the store as the last good registry.
+    pub text: String,
+}
+
+/// Why the files were refused: the whole report as `atalaya check` prints it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unreadable(pub String);
+
+pub trait Registry: Send + Sync + 'static {
+    /// Reads and checks the files as they are now.
+    fn read(&self) -> Result<Read, Unreadable>;
+
+    /// Checks a text that was kept earlier by [`Read::text`].
+    fn read_kept(&self, text: &str) -> Result<Read, Unreadable>;
+
+    /// A digest of the files' present content; differs when anything was written.
+    fn fingerprint(&self) -> String;
+
+    /// Resolves when a file may have changed (inotify, SIGHUP), or at the latest after a few seconds where the
+    /// file system does not tell.
+    fn changed(&self) -> Pending<'_, ()>;
+}
