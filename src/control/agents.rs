@@ -1,0 +1,186 @@
+//! Verb agents: all agents as they are now, or the ids that pinged and are not watched.
+
+use std::collections::HashMap;
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Controller, Refusal, words};
+use crate::{
+    actors::tower::{Seen, Unknown},
+    domain::{
+        id::{IncidentId, WatchId},
+        incident::Incident,
+        watch::agent::{self, Verdict},
+    },
+};
+
+#[derive(Debug, Clone, PartialEq, Eq, Default, clap::Args, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Agents {
+    /// Ids that pinged and are not watched
+    #[arg(long)]
+    pub unknown: bool,
+}
+
+/// How far the work is: a number that grows, or an opaque digest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum ProgressView {
+    Count(u64),
+    Digest(String),
+}
+
+/// One agent (behaviour.md 12). Times are UTC, durations are written `90s`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct AgentView {
+    pub id: String,
+    /// Name for people.
+    pub name: String,
+    pub verdict: String,
+    /// Since when the verdict holds.
+    pub since: Timestamp,
+    pub last_beat: Option<Timestamp>,
+    pub progress: Option<ProgressView>,
+    /// What it says that it does.
+    pub task: Option<String>,
+    /// The newest JSON object that it sent.
+    pub metadata: Option<serde_json::Value>,
+    /// It says that it has nothing to do; beside `up`.
+    pub idle: bool,
+    pub aliases: Vec<String>,
+    /// Not in the registry: it pinged and was taken in.
+    pub self_registered: bool,
+    /// Source of the last beat.
+    pub source: Option<String>,
+    pub beats: u64,
+    /// Beats whose payload could not be read.
+    pub malformed: u64,
+    pub seq: Option<u64>,
+    pub progress_at: Option<Timestamp>,
+    pub interval: String,
+    pub timeout: String,
+    /// When the verdict changes by itself, if nothing is heard.
+    pub deadline: Option<Timestamp>,
+    /// Its worst open incident.
+    pub incident: Option<u64>,
+    /// Its actor keeps failing: nobody watches it.
+    pub quarantined_since: Option<Timestamp>,
+    /// File and line that declare it.
+    pub origin: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct UnknownView {
+    pub id: String,
+    pub beats: u64,
+    pub last_beat: Timestamp,
+}
+
+impl AgentView {
+    /// `shown` is what [`agent::Spec::shown`] says at the moment of looking.
+    pub fn of(
+        seen: &Seen,
+        shown: (Verdict, bool),
+        sources: &[String],
+        incident: Option<IncidentId>,
+    ) -> Self {
+        let Seen { subject, spec, state, epoch: _, quarantined_since } = seen;
+        let newest = state.heard.iter().max_by_key(|it| it.last);
+        Self {
+            id: subject.watch.name.to_string(),
+            name: subject.name.as_str().to_owned(),
+            verdict: shown.0.word().to_owned(),
+            since: since(spec, state, shown.0),
+            last_beat: state.last,
+            progress: state.progress.as_ref().map(|it| match it {
+                agent::Progress::Count(count) => ProgressView::Count(*count),
+                agent::Progress::Digest(digest) => ProgressView::Digest(digest.to_string()),
+            }),
+            task: state.task.as_ref().map(|it| it.as_str().to_owned()),
+            metadata: state.metadata.as_deref().and_then(|it| serde_json::from_str(it).ok()),
+            idle: shown.1,
+            aliases: subject.aliases.iter().map(ToString::to_string).collect(),
+            self_registered: subject.self_registered,
+            source: newest.and_then(|it| sources.get(usize::from(it.source.0)).cloned()),
+            beats: state.beats,
+            malformed: state.malformed,
+            seq: state.seq,
+            progress_at: state.progress_at,
+            interval: words::limit(spec.interval),
+            timeout: words::limit(spec.timeout),
+            deadline: state.deadline,
+            incident: incident.map(|it| it.0),
+            quarantined_since: *quarantined_since,
+            origin: subject.origin.to_string(),
+        }
+    }
+}
+
+/// `late` is derived from the clock, so nobody wrote down when it began: silence over 1.5 × interval.
+fn since(spec: &agent::Spec, state: &agent::State, shown: Verdict) -> Timestamp {
+    match (shown, state.last) {
+        (Verdict::Late, Some(last)) if state.said != Verdict::Late => {
+            last.saturating_add(spec.interval / 2 * 3).unwrap_or(last)
+        }
+        _ => state.said_since,
+    }
+}
+
+/// Worst first, then by name: the order of lists.
+pub(super) fn rank(verdict: Verdict) -> u8 {
+    match verdict {
+        Verdict::Down => 0,
+        Verdict::Failed => 1,
+        Verdict::Overrun => 2,
+        Verdict::Stalled => 3,
+        Verdict::Looping => 4,
+        Verdict::Degraded => 5,
+        Verdict::Late => 6,
+        Verdict::Blind => 7,
+        Verdict::Waiting => 8,
+        Verdict::Leaving => 9,
+        Verdict::Paused => 10,
+        Verdict::Up => 11,
+    }
+}
+
+/// The worst open incident of each watch.
+pub(super) fn worst(open: &[Incident]) -> HashMap<WatchId, IncidentId> {
+    let mut worst: HashMap<WatchId, &Incident> = HashMap::new();
+    for incident in open {
+        let known = worst.entry(incident.watch.clone()).or_insert(incident);
+        if incident.condition.rank() < known.condition.rank() {
+            *known = incident;
+        }
+    }
+    worst.into_iter().map(|(watch, incident)| (watch, incident.id)).collect()
+}
+
+impl Controller {
+    pub(super) async fn agents(&self) -> Result<Vec<AgentView>, Refusal> {
+        let open = self.open_incidents(None).await?;
+        let incidents = worst(&open);
+        let sources = self.source_names();
+        let now = self.tower.now();
+        let mut rows: Vec<(Verdict, AgentView)> = self
+            .tower
+            .watches()
+            .iter()
+            .map(|seen| {
+                let shown = seen.spec.shown(&seen.state, now);
+                let incident = incidents.get(&seen.subject.watch).copied();
+                (shown.0, AgentView::of(seen, shown, &sources, incident))
+            })
+            .collect();
+        rows.sort_by(|(left, a), (right, b)| (rank(*left), &a.id).cmp(&(rank(*right), &b.id)));
+        Ok(rows.into_iter().map(|(_, view)| view).collect())
+    }
+
+    pub(super) fn unknown_agents(&self) -> Vec<UnknownView> {
+        let view = |it: Unknown| UnknownView { id: it.name, beats: it.beats, last_beat: it.last };
+        self.tower.unknown().into_iter().map(view).collect()
+    }
+}
+

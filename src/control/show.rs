@@ -1,0 +1,245 @@
+//! Verb show: one watch or one incident, with all that is known of it.
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Controller, Refusal,
+    agents::{AgentView, worst},
+    incidents::IncidentView,
+    next::{self, NextView},
+    silences::SilenceView,
+    status::PartView,
+    target::{Found, Typed, no_incident, typed},
+    why::{DeliveryView, LinkView},
+    words,
+};
+use crate::{
+    actors::tower::Seen,
+    domain::{
+        delivery::Delivery,
+        desk::Settings,
+        id::{IncidentId, ReceiverId},
+        incident::{Incident, Severity},
+        silence::glob,
+        watch::{Condition, Subject},
+    },
+};
+
+/// Decisions about one incident that are shown.
+const LINKS_MAX: usize = 200;
+
+#[derive(Debug, Clone, PartialEq, Eq, clap::Args, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Show {
+    /// A watch (mary, agent/mary, source/redis) or an incident (412, '#412')
+    #[arg(value_name = "WATCH|INCIDENT")]
+    pub target: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum ShowView {
+    Agent(Box<AgentDetail>),
+    Part(PartDetail),
+    Incident(IncidentDetail),
+}
+
+/// A declared long step.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LeaseView {
+    pub op: String,
+    pub until: Timestamp,
+}
+
+/// The intervals between beats, in seconds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RhythmView {
+    /// The last ones, oldest first.
+    pub recent_seconds: Vec<f32>,
+    pub usual_seconds: f64,
+    pub longest_seconds: f64,
+    pub count: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct AgentDetail {
+    #[serde(flatten)]
+    pub agent: AgentView,
+    pub watched_since: Timestamp,
+    pub first_beat_within: String,
+    pub stall_after: Option<String>,
+    pub loop_after: Option<u32>,
+    pub lease: Option<LeaseView>,
+    pub rhythm: RhythmView,
+    /// The sender's clock minus ours, in seconds; shown beyond 30 s.
+    pub skew_seconds: Option<i64>,
+    /// Unresolved incidents, worst first.
+    pub open: Vec<IncidentView>,
+    pub told: Vec<DeliveryView>,
+    /// Who hears of a critical trouble of it, step by step.
+    pub would_tell: Vec<StepView>,
+    pub silences: Vec<SilenceView>,
+    pub next: Vec<NextView>,
+}
+
+/// A step of the chain: at once (no `after`), or after so long without an acknowledgement.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct StepView {
+    pub after: Option<String>,
+    pub to: Vec<String>,
+    /// File and line of the route.
+    pub origin: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PartDetail {
+    #[serde(flatten)]
+    pub part: PartView,
+    pub open: Vec<IncidentView>,
+    pub told: Vec<DeliveryView>,
+    pub next: Vec<NextView>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct IncidentDetail {
+    #[serde(flatten)]
+    pub incident: IncidentView,
+    pub relapses: Vec<Timestamp>,
+    pub chain: Vec<LinkView>,
+    pub told: Vec<DeliveryView>,
+    pub next: Vec<NextView>,
+}
+
+/// What the store and the settings add to what a slot knows.
+struct Around {
+    open: Vec<Incident>,
+    deliveries: Vec<Delivery>,
+    next: Vec<NextView>,
+}
+
+impl Controller {
+    pub(super) async fn show(&self, it: &Show) -> Result<ShowView, Refusal> {
+        let number = match typed(&it.target) {
+            Typed::Incident(id) => Some(id),
+            Typed::Number(id) => self.tower.watch(&it.target).is_none().then_some(id),
+            Typed::Name => None,
+        };
+        if let Some(id) = number {
+            return Ok(ShowView::Incident(self.show_incident(id).await?));
+        }
+        let found = self.find(&it.target)?;
+        let around = self.around(&found).await?;
+        let told = around.deliveries.iter().map(DeliveryView::of).collect();
+        let open: Vec<IncidentView> = around.open.iter().map(IncidentView::of).collect();
+        match found {
+            Found::Agent(seen) => {
+                let silences = self.silences_now().await?;
+                let silences = silences.iter().filter(|it| it.target.matches(&seen.subject.watch));
+                let silences = silences.map(SilenceView::of).collect();
+                let incident = worst(&around.open).get(&seen.subject.watch).copied();
+                let mut detail = self.agent_detail(&seen, incident);
+                detail.next.extend(around.next);
+                let detail = AgentDetail { open, told, silences, ..detail };
+                Ok(ShowView::Agent(Box::new(detail)))
+            }
+            Found::Part(part) => {
+                let parts = self.part_views().into_iter();
+                let name = part.watch.to_string();
+                let known = parts.into_iter().find(|it| it.watch == name);
+                let part = known.unwrap_or_else(|| PartView::of(&part, None));
+                Ok(ShowView::Part(PartDetail { part, open, told, next: around.next }))
+            }
+        }
+    }
+
+    async fn around(&self, found: &Found) -> Result<Around, Refusal> {
+        let mut open = self.open_incidents(Some(found.watch().clone())).await?;
+        super::status::worst_first(&mut open);
+        let repeat = (self.settings)().repeat;
+        let mut deliveries = Vec::new();
+        let mut next = Vec::new();
+        for incident in &open {
+            let told = self.tower.store().deliveries_of(incident.id).await?;
+            next.extend(next::of_incident(incident, &told, repeat));
+            deliveries.extend(told);
+        }
+        deliveries.sort_by_key(|it| it.id);
+        deliveries.dedup_by_key(|it| it.id);
+        Ok(Around { open, deliveries, next })
+    }
+
+    async fn show_incident(&self, id: IncidentId) -> Result<IncidentDetail, Refusal> {
+        let incident = self.incident(id).await?.ok_or_else(|| no_incident(id))?;
+        let store = self.tower.store();
+        let decisions = store.decisions(incident.watch.clone(), Some(id), LINKS_MAX).await?;
+        let deliveries = store.deliveries_of(id).await?;
+        Ok(IncidentDetail {
+            next: next::of_incident(&incident, &deliveries, (self.settings)().repeat),
+            relapses: incident.relapses.clone(),
+            chain: decisions.iter().map(LinkView::of).collect(),
+            told: deliveries.iter().map(DeliveryView::of).collect(),
+            incident: IncidentView::of(&incident),
+        })
+    }
+
+    fn agent_detail(&self, seen: &Seen, incident: Option<IncidentId>) -> AgentDetail {
+        let (spec, state) = (&seen.spec, &seen.state);
+        let shown = spec.shown(state, self.tower.now());
+        let condition = shown.0.condition().unwrap_or(Condition::Down);
+        AgentDetail {
+            agent: AgentView::of(seen, shown, &self.source_names(), incident),
+            watched_since: state.watched_since,
+            first_beat_within: words::limit(spec.first_beat_within),
+            stall_after: spec.stall_after.map(words::limit),
+            loop_after: spec.loop_after,
+            lease: state
+                .lease
+                .as_ref()
+                .map(|it| LeaseView { op: it.op.as_str().to_owned(), until: it.until }),
+            rhythm: RhythmView {
+                recent_seconds: state.rhythm.recent.clone(),
+                usual_seconds: state.rhythm.mean,
+                longest_seconds: state.rhythm.longest,
+                count: state.rhythm.count,
+            },
+            skew_seconds: state.skew.map(|it| it.as_secs()),
+            open: Vec::new(),
+            told: Vec::new(),
+            would_tell: would_tell(&(self.settings)(), &seen.subject, condition),
+            silences: Vec::new(),
+            next: vec![next::of_agent(seen, shown.0)],
+        }
+    }
+}
+
+/// Whom the routes name: the watch's own `notify`, else the first route that matches, else every human
+/// receiver what is critical (behaviour.md 9, "Escalation").
+pub fn would_tell(settings: &Settings, subject: &Subject, condition: Condition) -> Vec<StepView> {
+    let severity = subject.severity_of(condition);
+    let names = |to: &[ReceiverId]| to.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let step = |after: Option<String>, to: Vec<String>, origin: String| StepView { after, to, origin };
+    if !subject.notify.is_empty() {
+        return vec![step(None, names(&subject.notify), subject.origin.to_string())];
+    }
+    let watch = subject.watch.to_string();
+    let route = settings.routes.iter().find(|it| {
+        (it.severity.is_empty() || it.severity.contains(&severity))
+            && it.pattern.as_ref().is_none_or(|pattern| glob(pattern, &watch))
+    });
+    if let Some(route) = route {
+        let origin = route.origin.to_string();
+        let then = route.then.iter();
+        let then = then.map(|it| step(Some(words::limit(it.after)), names(&it.to), origin.clone()));
+        return std::iter::once(step(None, names(&route.to), origin.clone())).chain(then).collect();
+    }
+    let human: Vec<String> =
+        settings.receivers.iter().filter(|it| it.human).map(|it| it.id.to_string()).collect();
+    match severity {
+        Severity::Critical if !human.is_empty() => {
+            vec![step(None, human, "default: every human receiver".to_owned())]
+        }
+        Severity::Critical | Severity::Warning | Severity::Info => Vec::new(),
+    }
+}

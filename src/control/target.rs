@@ -1,0 +1,208 @@
+//! Target: from what a person typed to the watch or the incident that is meant.
+
+use super::{Controller, Refusal};
+use crate::{
+    actors::tower::{Part, Seen},
+    domain::{
+        id::{IncidentId, Kind, WatchId},
+        incident::Incident,
+        silence::glob,
+        text::Text,
+    },
+    ports::store::IncidentFilter,
+};
+
+/// Open incidents that one answer lists at most.
+pub const OPEN_MAX: usize = 10_000;
+
+/// A typed name is repeated in answers cut to so many characters.
+const TYPED_MAX: usize = 60;
+
+/// Below this likeness (Jaro-Winkler, 0 to 1) a name is not offered as the one that was meant.
+const LIKE_ENOUGH: f64 = 0.75;
+
+/// One watch that was found.
+#[derive(Debug, Clone)]
+pub(super) enum Found {
+    Agent(Box<Seen>),
+    Part(Part),
+}
+
+impl Found {
+    pub(super) fn watch(&self) -> &WatchId {
+        match self {
+            Self::Agent(seen) => &seen.subject.watch,
+            Self::Part(part) => &part.watch,
+        }
+    }
+}
+
+/// What was typed where both incidents and watches may be meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Typed {
+    /// `#412`
+    Incident(IncidentId),
+    /// `412`: an incident, or an agent of that name.
+    Number(IncidentId),
+    Name,
+}
+
+pub(super) fn typed(text: &str) -> Typed {
+    let digits = text.strip_prefix('#').unwrap_or(text);
+    let number = digits.bytes().all(|it| it.is_ascii_digit()).then(|| digits.parse()).transpose();
+    match number {
+        Ok(Some(id)) if digits.len() < text.len() => Typed::Incident(id),
+        Ok(Some(id)) => Typed::Number(id),
+        Ok(None) | Err(_) => Typed::Name,
+    }
+}
+
+/// The known name that is most like `typed`, if one is like it at all.
+pub fn nearest<'a>(typed: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let typed = typed.to_lowercase();
+    known
+        .map(|name| (strsim::jaro_winkler(&typed, &name.to_lowercase()), name))
+        .filter(|(likeness, _)| LIKE_ENOUGH <= *likeness)
+        .max_by(|(left, _), (right, _)| left.total_cmp(right))
+        .map(|(_, name)| name)
+}
+
+/// `no watch is named …`, with the name that was probably meant.
+pub fn unknown_watch(typed: &str, known: &[WatchId]) -> Refusal {
+    let bare = typed.rsplit_once('/').map_or(typed, |(_, name)| name);
+    let names = known.iter().map(|it| &*it.name);
+    let meant = nearest(bare, names).and_then(|name| known.iter().find(|it| *it.name == *name));
+    let typed = Text::clean(typed, TYPED_MAX);
+    match meant {
+        Some(meant) => {
+            Refusal::unknown(format!("no watch is named \"{typed}\"; did you mean {meant}?"))
+        }
+        None => Refusal::unknown(format!("no watch is named \"{typed}\"")).with_hint("agents"),
+    }
+}
+
+/// `agent/worker-*` from `worker-*`; `*` alone is everything.
+///
+/// # Errors
+/// When the kind is not known or the name holds what no name holds.
+pub fn pattern(typed: &str) -> Result<String, Refusal> {
+    if typed == "*" {
+        return Ok(typed.to_owned());
+    }
+    let (kind, name) = typed.split_once('/').unwrap_or((Kind::Agent.word(), typed));
+    // A pattern is a name with stars in it: with each star put out of the way it must pass as one.
+    if let Err(bad) = format!("{kind}/x{}", name.replace('*', "")).parse::<WatchId>()
+        && kind != "*"
+    {
+        let typed = Text::clean(typed, TYPED_MAX);
+        return Err(Refusal::wrong_use(format!("the pattern \"{typed}\": {bad}")));
+    }
+    Ok(format!("{kind}/{name}"))
+}
+
+impl Controller {
+    pub(super) fn find(&self, typed: &str) -> Result<Found, Refusal> {
+        if let Some(seen) = self.tower.watch(typed) {
+            return Ok(Found::Agent(Box::new(seen)));
+        }
+        let watch: WatchId = typed.parse().map_err(|bad| {
+            let typed = Text::clean(typed, TYPED_MAX);
+            Refusal::wrong_use(format!("\"{typed}\": {bad}"))
+        })?;
+        let parts = self.tower.parts();
+        if let Some(part) = parts.iter().find(|it| it.watch == watch) {
+            return Ok(Found::Part(part.clone()));
+        }
+        let mut known: Vec<WatchId> =
+            self.tower.watches().iter().map(|it| it.subject.watch.clone()).collect();
+        known.extend(parts.into_iter().map(|it| it.watch));
+        Err(unknown_watch(typed, &known))
+    }
+
+    /// An agent: what can be paused, forgotten, tried again.
+    pub(super) fn find_agent(&self, typed: &str) -> Result<Seen, Refusal> {
+        match self.find(typed)? {
+            Found::Agent(seen) => Ok(*seen),
+            Found::Part(part) => Err(Refusal::wrong_use(format!(
+                "{} is a part of atalaya; only agents can be meant here",
+                part.watch
+            ))),
+        }
+    }
+
+    /// The agents that names and patterns mean, each once, in the order typed.
+    pub(super) fn find_agents(&self, typed: &[String]) -> Result<Vec<WatchId>, Refusal> {
+        let mut meant: Vec<WatchId> = Vec::new();
+        for typed in typed {
+            let found: Vec<WatchId> = if typed.contains('*') {
+                let pattern = pattern(typed)?;
+                let all = self.tower.watches().into_iter().map(|it| it.subject.watch.clone());
+                all.filter(|it| glob(&pattern, &it.to_string())).collect()
+            } else {
+                vec![self.find_agent(typed)?.subject.watch.clone()]
+            };
+            if found.is_empty() {
+                let typed = Text::clean(typed, TYPED_MAX);
+                return Err(Refusal::unknown(format!("no agent matches \"{typed}\""))
+                    .with_hint("agents"));
+            }
+            for watch in found {
+                if !meant.contains(&watch) {
+                    meant.push(watch);
+                }
+            }
+        }
+        Ok(meant)
+    }
+
+    pub(super) async fn incident(&self, id: IncidentId) -> Result<Option<Incident>, Refusal> {
+        let filter = IncidentFilter { all: true, watch: None, id: Some(id), limit: 1 };
+        Ok(self.tower.store().incidents(filter).await?.pop())
+    }
+
+    pub(super) async fn open_incidents(
+        &self,
+        watch: Option<WatchId>,
+    ) -> Result<Vec<Incident>, Refusal> {
+        let filter = IncidentFilter { all: false, watch, id: None, limit: OPEN_MAX };
+        Ok(self.tower.store().incidents(filter).await?)
+    }
+
+    /// The incidents that numbers and watches mean: a watch means all that are open of it.
+    pub(super) async fn find_incidents(&self, targets: &[String]) -> Result<Vec<Incident>, Refusal> {
+        let mut meant: Vec<Incident> = Vec::new();
+        for target in targets {
+            for incident in self.find_some(target).await? {
+                if meant.iter().all(|it| it.id != incident.id) {
+                    meant.push(incident);
+                }
+            }
+        }
+        Ok(meant)
+    }
+
+    async fn find_some(&self, target: &str) -> Result<Vec<Incident>, Refusal> {
+        match typed(target) {
+            Typed::Incident(id) => match self.incident(id).await? {
+                Some(incident) => return Ok(vec![incident]),
+                None => return Err(no_incident(id)),
+            },
+            Typed::Number(id) => match self.incident(id).await? {
+                Some(incident) => return Ok(vec![incident]),
+                None if self.tower.watch(target).is_none() => return Err(no_incident(id)),
+                None => {}
+            },
+            Typed::Name => {}
+        }
+        let watch = self.find(target)?.watch().clone();
+        let open = self.open_incidents(Some(watch.clone())).await?;
+        if open.is_empty() {
+            return Err(Refusal::refused(format!("{watch} has no open incident")));
+        }
+        Ok(open)
+    }
+}
+
+pub(super) fn no_incident(id: IncidentId) -> Refusal {
+    Refusal::unknown(format!("there is no incident {id}")).with_hint("incidents --all")
+}
