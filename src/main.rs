@@ -1,2 +1,2 @@
-//! The binary.
+//! The binary: parses the arguments and calls the composition root; nothing else.
 fn main() {}

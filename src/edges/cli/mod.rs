@@ -1,1 +1,356 @@
-//! The command line.
+//! The command line: a few verbs of its own, all others asked of the daemon and rendered here.
+
+pub mod exit;
+pub mod find;
+pub mod local;
+pub mod terminal;
+
+mod client;
+mod out;
+mod plan;
+mod render;
+
+use std::{
+    env,
+    ffi::OsString,
+    io::IsTerminal as _,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand, parser::ValueSource};
+
+use self::{
+    exit::Exit,
+    local::{Files, Local, Which},
+    render::Scene,
+    terminal::{Colour, Terminal},
+};
+use crate::control::{Command, Refusal, Reply, agents::Agents, status::Status};
+
+/// The watch that never sleeps: liveness, incidents and alerts for fleets of agents
+#[derive(Debug, Parser)]
+#[command(name = "atalaya", version, after_help = exit::HELP, arg_required_else_help = true)]
+struct Arguments {
+    #[command(flatten)]
+    everywhere: Everywhere,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Everywhere")]
+struct Everywhere {
+    /// The daemon's settings [default: the first of ./config, ~/.config/atalaya, /etc/atalaya]
+    #[arg(long, global = true, env = "ATALAYA_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// What is watched: a file, or a folder of them
+    #[arg(long, global = true, env = "ATALAYA_REGISTRY", value_name = "FILE")]
+    registry: Option<PathBuf>,
+    /// Ask the daemon at this address
+    #[arg(long, global = true, env = "ATALAYA_URL")]
+    url: Option<String>,
+    /// Ask the daemon over this Unix socket
+    #[arg(long, global = true, env = "ATALAYA_SOCKET", value_name = "PATH")]
+    socket: Option<PathBuf>,
+    /// Print the answer as JSON, times in UTC
+    #[arg(long, global = true)]
+    json: bool,
+    /// Colours; NO_COLOR is honoured
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    color: Colour,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Run the daemon
+    Run,
+    /// Check the configuration and the registry
+    Check {
+        /// Without network and secrets, as in CI
+        #[arg(long)]
+        offline: bool,
+    },
+    /// What a draft of the registry would start, stop, change and page: `plan --registry DRAFT`
+    Plan,
+    /// Print the JSON Schema of a file
+    Schema {
+        #[arg(default_value = "daemon")]
+        of: Which,
+    },
+    /// Print completions for a shell
+    Completions { shell: clap_complete::Shell },
+    /// Print the man page, or write one for each command
+    Man {
+        /// Write into this folder
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+    },
+    #[command(flatten)]
+    Ask(Command),
+}
+
+/// Parses the arguments and does what they say. `local` does what needs no daemon.
+pub fn main(arguments: impl IntoIterator<Item = OsString>, local: &dyn Local) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let program = arguments.first().map(|it| it.to_string_lossy().into_owned());
+    let matches = match Arguments::command().try_get_matches_from(&arguments) {
+        Ok(matches) => matches,
+        Err(error) => return usage(&error),
+    };
+    let parsed = match Arguments::from_arg_matches(&matches) {
+        Ok(parsed) => parsed,
+        Err(error) => return usage(&error),
+    };
+    let drafted = matches.subcommand().is_some_and(|(_, sub)| {
+        sub.value_source("registry") == Some(ValueSource::CommandLine)
+    });
+    let terminal = Terminal::of(parsed.everywhere.color, std::io::stdout().is_terminal(), variable);
+    let call = Call {
+        local,
+        program: program.unwrap_or_else(|| "atalaya".to_owned()),
+        terminal,
+        drafted,
+        everywhere: parsed.everywhere,
+    };
+    match parsed.verb {
+        Verb::Run => local.run(&call.files()),
+        verb => call.answer(verb).into(),
+    }
+}
+
+/// Help and version are no errors; what is one, clap words.
+fn usage(error: &clap::Error) -> ExitCode {
+    drop(error.print());
+    if error.use_stderr() { Exit::WrongUse.into() } else { Exit::Well.into() }
+}
+
+fn variable(name: &str) -> Option<String> {
+    env::var_os(name).map(|it| it.to_string_lossy().into_owned())
+}
+
+/// One call of the program.
+struct Call<'a> {
+    local: &'a dyn Local,
+    /// As it was called: hints can be pasted.
+    program: String,
+    terminal: Terminal,
+    /// `--registry` stands on the command line, not in the environment.
+    drafted: bool,
+    everywhere: Everywhere,
+}
+
+/// What came of asking, ready to be rendered.
+struct Told {
+    scene: Scene,
+    json: String,
+}
+
+/// Why there is nothing to render: already worded.
+struct Untold {
+    exit: Exit,
+    text: String,
+}
+
+impl Call<'_> {
+    fn files(&self) -> Files {
+        Files {
+            config: self.everywhere.config.clone(),
+            registry: self.everywhere.registry.clone(),
+        }
+    }
+
+    fn answer(&self, verb: Verb) -> Exit {
+        match verb {
+            Verb::Run => Exit::Well,
+            Verb::Check { offline } => self.check(offline),
+            Verb::Plan => self.plan(),
+            Verb::Schema { of } => {
+                out::say(&self.local.schema(of));
+                Exit::Well
+            }
+            Verb::Completions { shell } => {
+                let mut script = Vec::new();
+                clap_complete::generate(shell, &mut Arguments::command(), "atalaya", &mut script);
+                out::raw(&script);
+                Exit::Well
+            }
+            Verb::Man { out } => man(out.as_deref()),
+            Verb::Ask(command) => self.ask(&command),
+        }
+    }
+
+    fn ask(&self, command: &Command) -> Exit {
+        let told = match self.tell(command) {
+            Ok(told) => told,
+            Err(untold) => return untold.complained(),
+        };
+        let reply = match Reply::read(command, &told.json) {
+            Ok(reply) => reply,
+            Err(error) => {
+                let text = format!("error: the daemon's answer could not be read: {error}");
+                return Untold { exit: Exit::BadNews, text }.complained();
+            }
+        };
+        if self.everywhere.json {
+            out::say(&told.json);
+        } else {
+            out::say(&render::reply(&reply, &told.scene));
+        }
+        if reply.is_bad_news() { Exit::BadNews } else { Exit::Well }
+    }
+
+    /// Asks the daemon; what it refuses is worded with the hint that helps.
+    fn tell(&self, command: &Command) -> Result<Told, Untold> {
+        let untold = |exit, text: String| Untold { exit, text: format!("error: {text}") };
+        let reach = self.local.reach(self.everywhere.config.as_deref());
+        let named = find::Named {
+            url: self.everywhere.url.clone(),
+            socket: self.everywhere.socket.clone(),
+            config: self.everywhere.config.is_some(),
+        };
+        let reach = match reach {
+            Ok(reach) => reach,
+            // Where the daemon is was said; its settings are not needed to find it.
+            Err(_) if named.url.is_some() || named.socket.is_some() => None,
+            Err(error) => return Err(untold(Exit::WrongUse, error)),
+        };
+        let runtime_dir = variable("XDG_RUNTIME_DIR").filter(|it| !it.is_empty());
+        let places = find::places(&named, reach.as_ref(), runtime_dir.as_ref().map(Path::new));
+        let token = variable("ATALAYA_TOKEN").filter(|it| !it.is_empty());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime
+            .map_err(|error| untold(Exit::BadNews, format!("starting the client: {error}")))?;
+        let answered = runtime.block_on(client::ask(&places, token.as_deref(), command));
+        let answered = answered.map_err(|error| match error {
+            client::NoAnswer::Nowhere(_) => {
+                untold(Exit::NoDaemon, format!("{error}\nstart it: {} run", self.program))
+            }
+            client::NoAnswer::BrokeOff { .. } => untold(
+                Exit::BadNews,
+                format!("{error}; whether it was done is not known, look with: {} status", self.program),
+            ),
+        })?;
+        let scene = Scene {
+            node: answered.node,
+            zone: answered.now.time_zone().clone(),
+            now: answered.now.timestamp(),
+            program: self.program.clone(),
+            terminal: self.terminal,
+        };
+        match answered.result {
+            Ok(json) => Ok(Told { scene, json }),
+            Err(refusal) => {
+                let exit = Exit::of_refusal(refusal.class);
+                Err(Untold { exit, text: self.worded(&refusal) })
+            }
+        }
+    }
+
+    fn worded(&self, refusal: &Refusal) -> String {
+        if self.everywhere.json {
+            let problem = crate::edges::http::api::Problem::from(refusal.clone());
+            return serde_json::to_string(&problem).unwrap_or_default();
+        }
+        match &refusal.hint {
+            Some(hint) => format!("error: {refusal}\ntry: {} {hint}", self.program),
+            None => format!("error: {refusal}"),
+        }
+    }
+
+    fn check(&self, offline: bool) -> Exit {
+        let checked = self.local.check(&self.files(), offline, self.terminal.colour);
+        out::say(&checked.text);
+        if checked.ok {
+            return Exit::Well;
+        }
+        // A bad edit changes nothing, which is worth knowing to who just made one.
+        if !offline
+            && let Ok(told) = self.tell(&Command::Status(Status {}))
+            && let Ok(Reply::Status(status)) =
+                Reply::read(&Command::Status(Status {}), &told.json)
+        {
+            out::say(&render::keeps_running(&status, &told.scene));
+        }
+        Exit::BadNews
+    }
+
+    fn plan(&self) -> Exit {
+        let Some(draft) = self.everywhere.registry.clone().filter(|_| self.drafted) else {
+            let text = format!("error: which draft? {} plan --registry draft.toml", self.program);
+            return Untold { exit: Exit::WrongUse, text }.complained();
+        };
+        let config = self.everywhere.config.clone();
+        let standing =
+            Files { config: config.clone(), registry: env::var_os("ATALAYA_REGISTRY").map(Into::into) };
+        let wanted = |files: &Files| self.local.wanted(files);
+        let new = match wanted(&Files { config, registry: Some(draft.clone()) }) {
+            Ok(new) => new,
+            Err(text) => return Untold { exit: Exit::BadNews, text }.complained(),
+        };
+        let old = match wanted(&standing) {
+            Ok(old) => old,
+            Err(text) => return Untold { exit: Exit::BadNews, text }.complained(),
+        };
+        let live = self.live();
+        let plan = plan::Plan::between(&old, &new, live.as_ref().map(|it| it.agents.as_slice()), {
+            live.as_ref().map(|it| it.scene.now)
+        });
+        if self.everywhere.json {
+            out::say(&serde_json::to_string(&plan).unwrap_or_default());
+            return Exit::Well;
+        }
+        let against = live.as_ref().map(|it| (&it.scene, it.registry_read_at));
+        out::say(&plan.text(against, self.terminal, &self.program, &draft));
+        Exit::Well
+    }
+
+    /// What the running daemon says, if one runs.
+    fn live(&self) -> Option<Live> {
+        let asked = Command::Status(Status {});
+        let told = self.tell(&asked).ok()?;
+        let Reply::Status(status) = Reply::read(&asked, &told.json).ok()? else { return None };
+        let asked = Command::Agents(Agents::default());
+        let Reply::Agents(agents) = Reply::read(&asked, &self.tell(&asked).ok()?.json).ok()? else {
+            return None;
+        };
+        Some(Live { scene: told.scene, registry_read_at: status.registry_read_at, agents })
+    }
+}
+
+struct Live {
+    scene: Scene,
+    registry_read_at: jiff::Timestamp,
+    agents: Vec<crate::control::agents::AgentView>,
+}
+
+impl Untold {
+    fn complained(self) -> Exit {
+        out::complain(&self.text);
+        self.exit
+    }
+}
+
+fn man(folder: Option<&Path>) -> Exit {
+    let command = Arguments::command();
+    let written = match folder {
+        Some(folder) => std::fs::create_dir_all(folder)
+            .and_then(|()| clap_mangen::generate_to(command, folder)),
+        None => {
+            let mut page = Vec::new();
+            let rendered = clap_mangen::Man::new(command).render(&mut page);
+            out::raw(&page);
+            rendered
+        }
+    };
+    match written {
+        Ok(()) => Exit::Well,
+        Err(error) => {
+            out::complain(&format!("error: writing the man page: {error}"));
+            Exit::BadNews
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

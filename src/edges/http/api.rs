@@ -1,1 +1,275 @@
-//! api
+//! The API under `/api/v1`: JSON commands in, JSON views out, refusals as problem+json (RFC 9457).
+//!
+//! ```text
+//!  POST /command {"command":"ack","targets":["#412"]} ─▶ Command ─▶ Controller ─▶ view
+//!  GET  /agents, /incidents, /silences                ─▶ the same, lists under "items"
+//! ```
+//!
+//! Who asks and what that allows is a [`Caller`] which the server's layer puts into each request.
+
+use std::{collections::HashMap, future::Future};
+
+use axum::{
+    Extension, Router,
+    body::Bytes,
+    extract::{DefaultBodyLimit, Path, Query, State, rejection::QueryRejection},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header::CONTENT_TYPE},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use jiff::Zoned;
+use serde::{Deserialize, Serialize};
+
+use crate::control::{
+    Caller, Class, Command, Controller, Refusal, Reply, agents::Agents, incidents::Incidents,
+    show::Show, silences::Silences, status::Status, why::Why,
+};
+
+/// Name of the node that answered, in every answer: by it a client knows atalaya.
+pub const NODE_HEADER: &str = "atalaya-node";
+
+/// The node's local time with its zone: `2026-11-21T03:15:20.118+01:00[Europe/Madrid]`.
+pub const TIME_HEADER: &str = "atalaya-time";
+
+/// A command is at most so many bytes.
+const COMMAND_BYTES_MAX: usize = 64 * 1024;
+
+/// Whoever answers commands; [`Controller`] in the daemon.
+pub trait Answers: Clone + Send + Sync + 'static {
+    fn run(
+        &self,
+        command: Command,
+        caller: Caller,
+    ) -> impl Future<Output = Result<Reply, Refusal>> + Send;
+
+    /// The node's name and its present local time.
+    fn here(&self) -> (String, Zoned);
+}
+
+impl Answers for Controller {
+    async fn run(&self, command: Command, caller: Caller) -> Result<Reply, Refusal> {
+        Self::run(self, command, caller).await
+    }
+
+    fn here(&self) -> (String, Zoned) {
+        Self::here(self)
+    }
+}
+
+/// A refusal as RFC 9457 writes it, with the class by which a client chooses its exit code.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub title: String,
+    pub status: u16,
+    pub detail: String,
+    pub class: Class,
+    /// Arguments of a command that helps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        let Refusal { class, text, hint } = refusal;
+        Self {
+            kind: "about:blank".to_owned(),
+            title: class.title().to_owned(),
+            status: class.http_status(),
+            detail: text,
+            class,
+            hint,
+        }
+    }
+}
+
+impl From<Problem> for Refusal {
+    fn from(problem: Problem) -> Self {
+        Self { class: problem.class, text: problem.detail, hint: problem.hint }
+    }
+}
+
+/// All routes of `/api/v1` that ask or act. Beats have their own.
+pub fn routes<A: Answers>(answers: A) -> Router {
+    Router::new()
+        .route("/api/v1/command", post(command::<A>))
+        .route("/api/v1/status", get(status::<A>))
+        .route("/api/v1/agents", get(agents::<A>))
+        .route("/api/v1/agents/{id}", get(agent::<A>))
+        .route("/api/v1/incidents", get(incidents::<A>))
+        .route("/api/v1/incidents/{number}", get(incident::<A>))
+        .route("/api/v1/silences", get(silences::<A>))
+        .route("/api/v1/why/{*target}", get(why::<A>))
+        .layer(DefaultBodyLimit::max(COMMAND_BYTES_MAX))
+        .with_state(answers)
+}
+
+/// How an answer is wrapped: a program's `--json` wants the list itself, a web client an object.
+#[derive(Clone, Copy)]
+enum Wrap {
+    Bare,
+    Items,
+}
+
+type Asked = HashMap<String, String>;
+
+async fn command<A: Answers>(
+    State(answers): State<A>,
+    caller: Option<Extension<Caller>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    // A form that a web page posts from elsewhere cannot carry this type without asking first.
+    let json = headers.get(CONTENT_TYPE).and_then(|it| it.to_str().ok());
+    if !json.is_some_and(|it| it.split(';').next().is_some_and(|it| it.trim() == "application/json"))
+    {
+        return problem(&answers, Refusal::wrong_use("the body must be application/json"));
+    }
+    match serde_json::from_slice(&body) {
+        Ok(command) => answer(&answers, command, caller, Wrap::Bare).await,
+        Err(error) => {
+            problem(&answers, Refusal::wrong_use(format!("the command could not be read: {error}")))
+        }
+    }
+}
+
+async fn status<A: Answers>(
+    State(answers): State<A>,
+    caller: Option<Extension<Caller>>,
+) -> Response {
+    answer(&answers, Command::Status(Status {}), caller, Wrap::Bare).await
+}
+
+async fn silences<A: Answers>(
+    State(answers): State<A>,
+    caller: Option<Extension<Caller>>,
+) -> Response {
+    answer(&answers, Command::Silences(Silences {}), caller, Wrap::Items).await
+}
+
+async fn agents<A: Answers>(
+    State(answers): State<A>,
+    caller: Option<Extension<Caller>>,
+    query: Result<Query<Asked>, QueryRejection>,
+) -> Response {
+    match read_query(query, &["unknown"]) {
+        Ok(asked) => {
+            let command = Command::Agents(Agents { unknown: flag(&asked, "unknown") });
+            answer(&answers, command, caller, Wrap::Items).await
+        }
+        Err(refusal) => problem(&answers, refusal),
+    }
+}
+
+async fn incidents<A: Answers>(
+    State(answers): State<A>,
+    caller: Option<Extension<Caller>>,
+    query: Result<Query<Asked>, QueryRejection>,
+) -> Response {
+    match read_query(query, &["all", "watch", "limit"]).and_then(incidents_asked) {
+        Ok(asked) => answer(&answers, Command::Incidents(asked), caller, Wrap::Items).await,
+        Err(refusal) => problem(&answers, refusal),
+    }
+}
+
+async fn agent<A: Answers>(
+    State(answers): State<A>,
+    caller: Option<Extension<Caller>>,
+    Path(id): Path<String>,
+) -> Response {
+    let command = Command::Show(Show { target: format!("agent/{id}") });
+    answer(&answers, command, caller, Wrap::Bare).await
+}
+
+async fn incident<A: Answers>(
+    State(answers): State<A>,
+    caller: Option<Extension<Caller>>,
+    Path(number): Path<String>,
+) -> Response {
+    let target = format!("#{}", number.trim_start_matches('#'));
+    answer(&answers, Command::Show(Show { target }), caller, Wrap::Bare).await
+}
+
+async fn why<A: Answers>(
+    State(answers): State<A>,
+    caller: Option<Extension<Caller>>,
+    Path(target): Path<String>,
+) -> Response {
+    answer(&answers, Command::Why(Why { target }), caller, Wrap::Bare).await
+}
+
+fn read_query(
+    query: Result<Query<Asked>, QueryRejection>,
+    known: &[&str],
+) -> Result<Asked, Refusal> {
+    let Query(asked) = query.map_err(|it| Refusal::wrong_use(it.body_text()))?;
+    match asked.keys().find(|it| !known.contains(&it.as_str())) {
+        Some(key) => Err(Refusal::wrong_use(format!(
+            "unknown parameter {key:?}; known are {}",
+            known.join(", ")
+        ))),
+        None => Ok(asked),
+    }
+}
+
+fn incidents_asked(mut asked: Asked) -> Result<Incidents, Refusal> {
+    let limit = asked.get("limit").map(|it| it.parse());
+    let limit = limit
+        .transpose()
+        .map_err(|_| Refusal::wrong_use("the parameter limit is a number, 1 or more"))?;
+    Ok(Incidents { all: flag(&asked, "all"), watch: asked.remove("watch"), limit })
+}
+
+/// `?all`, `?all=1` and `?all=true` say yes.
+fn flag(asked: &Asked, key: &str) -> bool {
+    asked.get(key).is_some_and(|it| matches!(it.as_str(), "" | "1" | "true" | "yes"))
+}
+
+async fn answer<A: Answers>(
+    answers: &A,
+    command: Command,
+    caller: Option<Extension<Caller>>,
+    wrap: Wrap,
+) -> Response {
+    // Without the layer nobody vouches for the caller: nothing is permitted.
+    let Some(Extension(caller)) = caller else {
+        return problem(answers, Refusal::not_permitted("nobody vouches for this connection"));
+    };
+    let reply = match answers.run(command, caller).await {
+        Ok(reply) => reply,
+        Err(refusal) => return problem(answers, refusal),
+    };
+    let body = match wrap {
+        Wrap::Bare => serde_json::to_string(&reply),
+        Wrap::Items => serde_json::to_string(&HashMap::from([("items", &reply)])),
+    };
+    match body {
+        Ok(body) => wrapped(answers, StatusCode::OK, "application/json", body),
+        Err(error) => problem(answers, Refusal::unavailable(format!("writing the answer: {error}"))),
+    }
+}
+
+fn problem<A: Answers>(answers: &A, refusal: Refusal) -> Response {
+    let problem = Problem::from(refusal);
+    let status =
+        StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let body = serde_json::to_string(&problem).unwrap_or_default();
+    wrapped(answers, status, "application/problem+json", body)
+}
+
+fn wrapped<A: Answers>(
+    answers: &A,
+    status: StatusCode,
+    kind: &'static str,
+    body: String,
+) -> Response {
+    let (node, time) = answers.here();
+    let mut response = (status, [(CONTENT_TYPE, HeaderValue::from_static(kind))], body).into_response();
+    for (name, value) in [(NODE_HEADER, node), (TIME_HEADER, time.to_string())] {
+        if let Ok(value) = HeaderValue::from_bytes(value.as_bytes()) {
+            response.headers_mut().insert(HeaderName::from_static(name), value);
+        }
+    }
+    response
+}

@@ -1,0 +1,64 @@
+//! Local: what the command line does without a daemon. The composition root has it done: the floors that
+//! read configurations and run trees are not seen from here.
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use crate::domain::registry::Wanted;
+
+/// Which files are meant; none: the standard places.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Files {
+    pub config: Option<PathBuf>,
+    pub registry: Option<PathBuf>,
+}
+
+/// What `check` found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checked {
+    /// The whole report, each error with file, line and how to mend it.
+    pub text: String,
+    pub ok: bool,
+}
+
+/// How the daemon of a configuration is reached: `[http] socket` and `bind`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reach {
+    pub socket: Option<PathBuf>,
+    pub bind: Option<String>,
+}
+
+/// Which file's schema is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Which {
+    /// atalaya.toml
+    Daemon,
+    /// registry.toml
+    Registry,
+}
+
+pub trait Local {
+    /// Runs the daemon until it is told to stop.
+    fn run(&self, files: &Files) -> ExitCode;
+
+    /// Checks the files; offline, absent secret files and unreachable receivers only warn.
+    fn check(&self, files: &Files, offline: bool, colour: bool) -> Checked;
+
+    /// Reads and checks the registry.
+    ///
+    /// # Errors
+    /// The whole report, as `check` prints it.
+    fn wanted(&self, files: &Files) -> Result<Wanted, String>;
+
+    /// The JSON Schema of a file.
+    fn schema(&self, which: Which) -> String;
+
+    /// How the daemon of this configuration (none: of the one in the standard places) is reached; none
+    /// where there is no configuration.
+    ///
+    /// # Errors
+    /// When a configuration was named and cannot be read.
+    fn reach(&self, config: Option<&Path>) -> Result<Option<Reach>, String>;
+}

@@ -1,0 +1,220 @@
+//! Plan: what a draft of the registry would start, stop, change and page, against what runs now.
+
+use std::path::Path;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+
+use super::{
+    render::Scene,
+    terminal::{Mood, Table, Terminal},
+};
+use crate::{
+    control::{agents::AgentView, show, words},
+    domain::{
+        id::WatchId,
+        incident::Severity,
+        registry::{Agent, Diff, Wanted},
+        watch::{
+            Condition,
+            agent::{Spec, Verdict},
+        },
+    },
+};
+
+/// A reload says `down` not before one interval and this (behaviour.md 2).
+const RELOAD_RESPITE: SignedDuration = SignedDuration::from_secs(5);
+
+/// One line of the plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Change {
+    /// `start`, `change` or `stop`.
+    what: &'static str,
+    watch: String,
+    /// What changes: `timeout 5m → 90s`.
+    how: String,
+    /// What follows for people.
+    then: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Plan {
+    changes: Vec<Change>,
+    unchanged: usize,
+    /// Watches that would be down by the edit alone.
+    would_page: usize,
+    /// Who would hear of those.
+    receivers: Vec<String>,
+    /// It removes so much that it waits for `atalaya apply`.
+    held: bool,
+}
+
+impl Plan {
+    /// `live` is what the running daemon says at `now`, if one runs.
+    pub(super) fn between(
+        old: &Wanted,
+        new: &Wanted,
+        live: Option<&[AgentView]>,
+        now: Option<Timestamp>,
+    ) -> Self {
+        let diff = Diff::between(old, new);
+        let alive = |watch: &WatchId| {
+            live.and_then(|agents| agents.iter().find(|it| *it.id == *watch.name))
+        };
+        let mut plan = Self {
+            changes: Vec::new(),
+            unchanged: diff.unchanged,
+            would_page: 0,
+            receivers: Vec::new(),
+            held: diff.removes_too_many(),
+        };
+        for watch in &diff.start {
+            if let Some(agent) = of(new, watch) {
+                plan.changes.push(start(agent, alive(watch)));
+            }
+        }
+        for watch in &diff.change {
+            if let (Some(before), Some(after)) = (of(old, watch), of(new, watch)) {
+                let down = alive(watch).zip(now).and_then(|(it, now)| down_after(it, &after.spec, now));
+                plan.changes.push(change(before, after, down));
+                if down.is_some() {
+                    plan.page(new, after);
+                }
+            }
+        }
+        plan.changes.extend(diff.stop.iter().map(|watch| stop(watch, alive(watch))));
+        plan
+    }
+
+    fn page(&mut self, wanted: &Wanted, agent: &Agent) {
+        if agent.subject.severity_of(Condition::Down) != Severity::Critical {
+            return;
+        }
+        self.would_page += 1;
+        let steps = show::would_tell(&wanted.desk, &agent.subject, Condition::Down);
+        for receiver in steps.into_iter().take(1).flat_map(|it| it.to) {
+            if !self.receivers.contains(&receiver) {
+                self.receivers.push(receiver);
+            }
+        }
+    }
+
+    /// As people read it; `against` is the daemon's scene and since when its registry stands.
+    pub(super) fn text(
+        &self,
+        against: Option<(&Scene, Timestamp)>,
+        terminal: Terminal,
+        program: &str,
+        draft: &Path,
+    ) -> String {
+        let mut lines = vec![match against {
+            Some((scene, at)) => {
+                let of = words::clock(at, &scene.zone, scene.now);
+                format!("against {}, registry of {of}", scene.node)
+            }
+            None => "against the registry on disk: no daemon answers".to_owned(),
+        }];
+        let mut table = Table::default();
+        for change in &self.changes {
+            let (mood, sign) = match change.what {
+                "start" => (Mood::Good, "+"),
+                "stop" => (Mood::Bad, "-"),
+                _ => (Mood::Warning, "~"),
+            };
+            table.row(vec![
+                (mood, format!("{sign} {}", change.watch)),
+                (Mood::Plain, terminal.fit(&change.how)),
+                (Mood::Plain, change.then.clone()),
+            ]);
+        }
+        lines.extend(table.lines(terminal, 3));
+        lines.push(format!("= {} unchanged, their actors untouched", self.unchanged));
+        if self.held {
+            lines.push(format!(
+                "It removes more than a third: it will be held until {program} apply"
+            ));
+        }
+        let to = if self.receivers.is_empty() {
+            String::new()
+        } else {
+            format!(" ({})", self.receivers.join(", "))
+        };
+        lines.push(match self.would_page {
+            0 => format!("Would page nobody. Apply: mv {} over the registry", draft.display()),
+            page => format!("Would page {page}{to}. Apply: mv {} over the registry", draft.display()),
+        });
+        lines.join("\n")
+    }
+}
+
+fn of<'a>(wanted: &'a Wanted, watch: &WatchId) -> Option<&'a Agent> {
+    wanted.agents.iter().find(|it| it.subject.watch == *watch)
+}
+
+fn start(agent: &Agent, alive: Option<&AgentView>) -> Change {
+    let then = match alive {
+        Some(known) if known.self_registered => "takes over the one that registered itself".to_owned(),
+        Some(_) | None => {
+            format!("down if not heard by {} after", words::limit(agent.spec.first_beat_within))
+        }
+    };
+    line("start", &agent.subject.watch, "start".to_owned(), then)
+}
+
+fn stop(watch: &WatchId, alive: Option<&AgentView>) -> Change {
+    let then = alive.and_then(|it| it.incident);
+    let then = then.map(|id| format!("#{id} closes as \"no longer watched\"")).unwrap_or_default();
+    line("stop", watch, "stop".to_owned(), then)
+}
+
+fn change(before: &Agent, after: &Agent, down: Option<SignedDuration>) -> Change {
+    let then = down.map(|it| format!("DOWN {} after apply unless it beats", words::limit(it)));
+    line("change", &after.subject.watch, differences(before, after), then.unwrap_or_default())
+}
+
+fn line(what: &'static str, watch: &WatchId, how: String, then: String) -> Change {
+    Change { what, watch: watch.to_string(), how, then }
+}
+
+/// How soon after the edit the agent would be down by it, if it is well now and its new limit is past.
+fn down_after(agent: &AgentView, spec: &Spec, now: Timestamp) -> Option<SignedDuration> {
+    let well = [Verdict::Up, Verdict::Late].iter().any(|it| it.word() == agent.verdict);
+    let silent = now.duration_since(agent.last_beat.filter(|_| well)?);
+    (spec.timeout < silent).then_some(spec.interval + RELOAD_RESPITE)
+}
+
+fn differences(before: &Agent, after: &Agent) -> String {
+    let (old, new) = (&before.spec, &after.spec);
+    let length = |it: SignedDuration| words::limit(it);
+    let maybe = |it: Option<SignedDuration>| it.map_or_else(|| "off".to_owned(), words::limit);
+    let times = |it: Option<u32>| it.map_or_else(|| "off".to_owned(), |it| it.to_string());
+    let pairs = [
+        ("interval", length(old.interval), length(new.interval)),
+        ("timeout", length(old.timeout), length(new.timeout)),
+        ("first_beat_within", length(old.first_beat_within), length(new.first_beat_within)),
+        ("stall_after", maybe(old.stall_after), maybe(new.stall_after)),
+        ("loop_after", times(old.loop_after), times(new.loop_after)),
+        ("lease_max", length(old.lease_max), length(new.lease_max)),
+        ("leave_max", length(old.leave_max), length(new.leave_max)),
+        ("name", before.subject.name.to_string(), after.subject.name.to_string()),
+    ];
+    let mut said: Vec<String> = pairs
+        .into_iter()
+        .filter(|(_, old, new)| old != new)
+        .map(|(key, old, new)| format!("{key} {old} → {new}"))
+        .collect();
+    for (key, changed) in [
+        ("detector", old.detector != new.detector),
+        ("aliases", before.subject.aliases != after.subject.aliases),
+        ("notify", before.subject.notify != after.subject.notify),
+        ("severity", before.subject.severity != after.subject.severity),
+    ] {
+        if changed {
+            said.push(key.to_owned());
+        }
+    }
+    if said.is_empty() {
+        return "moved in its file".to_owned();
+    }
+    said.join(", ")
+}
