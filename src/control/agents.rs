@@ -10,8 +10,9 @@ use super::{Controller, Refusal, words};
 use crate::{
     actors::tower::{Seen, Unknown},
     domain::{
-        id::{IncidentId, WatchId},
+        id::{IncidentId, NAME_BYTES_MAX, WatchId},
         incident::Incident,
+        text::Text,
         watch::agent::{self, Verdict},
     },
 };
@@ -179,8 +180,11 @@ impl Controller {
     }
 
     pub(super) fn unknown_agents(&self) -> Vec<UnknownView> {
-        let view = |it: Unknown| UnknownView { id: it.name, beats: it.beats, last_beat: it.last };
+        let view = |it: Unknown| UnknownView {
+            id: Text::clean(&it.name, NAME_BYTES_MAX).as_str().to_owned(),
+            beats: it.beats,
+            last_beat: it.last,
+        };
         self.tower.unknown().into_iter().map(view).collect()
     }
 }
-

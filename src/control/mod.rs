@@ -237,10 +237,7 @@ impl Controller {
     /// The node's name and its present local time: what a face needs to render a view.
     pub fn here(&self) -> (String, jiff::Zoned) {
         let settings = (self.settings)();
-        (
-            settings.node.as_str().to_owned(),
-            self.tower.now().to_zoned(settings.timezone.clone()),
-        )
+        (settings.node.as_str().to_owned(), self.tower.now().to_zoned(settings.timezone.clone()))
     }
 
     async fn ask(&self, ask: desk::Ask) -> Result<Done, Refusal> {

@@ -53,8 +53,10 @@ fn meant(typed: Option<&str>, known: &[ReceiverId]) -> Result<Vec<ReceiverId>, R
         return Ok(vec![receiver.clone()]);
     }
     let all: Vec<&str> = known.iter().map(|it| &*it.0).collect();
-    let meant = target::nearest(name, all.iter().copied())
-        .map_or_else(|| format!("known are {}", all.join(", ")), |it| format!("did you mean {it}?"));
+    let meant = target::nearest(name, all.iter().copied()).map_or_else(
+        || format!("known are {}", all.join(", ")),
+        |it| format!("did you mean {it}?"),
+    );
     let typed = Text::clean(typed, 60);
     Err(Refusal::unknown(format!("no receiver is named \"{typed}\"; {meant}")))
 }

@@ -169,11 +169,7 @@ impl Controller {
         Ok(PressReply::with_reply(notice, why))
     }
 
-    async fn press_forget(
-        &self,
-        incidents: &[Incident],
-        by: Text,
-    ) -> Result<PressReply, Refusal> {
+    async fn press_forget(&self, incidents: &[Incident], by: Text) -> Result<PressReply, Refusal> {
         let mut forgotten = Vec::new();
         for incident in incidents.iter().filter(|it| it.subject.self_registered) {
             match self.tower.forget(incident.watch.clone(), by.clone()).await? {

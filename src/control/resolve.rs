@@ -4,12 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Controller, Done, Refusal, ack, target::Found};
-use crate::domain::{
-    desk::Ask,
-    incident::Incident,
-    text::Text,
-    watch::Condition,
-};
+use crate::domain::{desk::Ask, incident::Incident, text::Text, watch::Condition};
 
 #[derive(Debug, Clone, PartialEq, clap::Args, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -219,7 +219,8 @@ impl Controller {
 pub fn would_tell(settings: &Settings, subject: &Subject, condition: Condition) -> Vec<StepView> {
     let severity = subject.severity_of(condition);
     let names = |to: &[ReceiverId]| to.iter().map(ToString::to_string).collect::<Vec<_>>();
-    let step = |after: Option<String>, to: Vec<String>, origin: String| StepView { after, to, origin };
+    let step =
+        |after: Option<String>, to: Vec<String>, origin: String| StepView { after, to, origin };
     if !subject.notify.is_empty() {
         return vec![step(None, names(&subject.notify), subject.origin.to_string())];
     }

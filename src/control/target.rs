@@ -102,7 +102,9 @@ pub fn pattern(typed: &str) -> Result<String, Refusal> {
 
 impl Controller {
     pub(super) fn find(&self, typed: &str) -> Result<Found, Refusal> {
-        if let Some(seen) = self.tower.watch(typed) {
+        // An alias may be written with its kind too.
+        let alias = || typed.strip_prefix("agent/").and_then(|it| self.tower.watch(it));
+        if let Some(seen) = self.tower.watch(typed).or_else(alias) {
             return Ok(Found::Agent(Box::new(seen)));
         }
         let watch: WatchId = typed.parse().map_err(|bad| {
@@ -143,8 +145,9 @@ impl Controller {
             };
             if found.is_empty() {
                 let typed = Text::clean(typed, TYPED_MAX);
-                return Err(Refusal::unknown(format!("no agent matches \"{typed}\""))
-                    .with_hint("agents"));
+                return Err(
+                    Refusal::unknown(format!("no agent matches \"{typed}\"")).with_hint("agents")
+                );
             }
             for watch in found {
                 if !meant.contains(&watch) {
@@ -169,7 +172,10 @@ impl Controller {
     }
 
     /// The incidents that numbers and watches mean: a watch means all that are open of it.
-    pub(super) async fn find_incidents(&self, targets: &[String]) -> Result<Vec<Incident>, Refusal> {
+    pub(super) async fn find_incidents(
+        &self,
+        targets: &[String],
+    ) -> Result<Vec<Incident>, Refusal> {
         let mut meant: Vec<Incident> = Vec::new();
         for target in targets {
             for incident in self.find_some(target).await? {

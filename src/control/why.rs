@@ -128,8 +128,10 @@ impl WhyView {
     /// As plain text for a chat: the first line alone suffices, and the newest links stay when it is
     /// cut to `characters_max`.
     pub fn plain(&self, zone: &TimeZone, now: Timestamp, characters_max: usize) -> String {
-        let since =
-            self.since.map(|at| format!(" since {}", words::clock(at, zone, now))).unwrap_or_default();
+        let since = self
+            .since
+            .map(|at| format!(" since {}", words::clock(at, zone, now)))
+            .unwrap_or_default();
         let head = format!("{} is {}{since}", self.name, self.verdict);
         let mut tail: Vec<String> = Vec::new();
         for next in &self.next {

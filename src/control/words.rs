@@ -109,8 +109,6 @@ pub fn counted(count: usize, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
-
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -140,9 +138,13 @@ mod tests {
         ] {
             assert_eq!(age(SignedDuration::from_secs(seconds)), text);
         }
-        for (millis, text) in
-            [(90_000, "90s"), (60_000, "1m"), (300_000, "5m"), (5_400_000, "1h 30m"), (1500, "1.5s")]
-        {
+        for (millis, text) in [
+            (90_000, "90s"),
+            (60_000, "1m"),
+            (300_000, "5m"),
+            (5_400_000, "1h 30m"),
+            (1500, "1.5s"),
+        ] {
             assert_eq!(limit(SignedDuration::from_millis(millis)), text);
         }
         let zone = TimeZone::fixed(jiff::tz::offset(1));

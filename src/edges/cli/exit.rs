@@ -1,7 +1,5 @@
 //! Exit codes: a contract for scripts (faces.md 1).
 
-use std::process::ExitCode;
-
 /// How a call ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
@@ -30,12 +28,6 @@ impl Exit {
             4 => Self::NotPermitted,
             _ => Self::BadNews,
         }
-    }
-}
-
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> Self {
-        Self::from(exit.code())
     }
 }
 

@@ -1,10 +1,7 @@
 //! Local: what the command line does without a daemon. The composition root has it done: the floors that
 //! read configurations and run trees are not seen from here.
 
-use std::{
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::path::{Path, PathBuf};
 
 use crate::domain::registry::Wanted;
 
@@ -40,8 +37,8 @@ pub enum Which {
 }
 
 pub trait Local {
-    /// Runs the daemon until it is told to stop.
-    fn run(&self, files: &Files) -> ExitCode;
+    /// Runs the daemon until it is told to stop; returns its exit code (75: another one runs already).
+    fn run(&self, files: &Files) -> u8;
 
     /// Checks the files; offline, absent secret files and unreachable receivers only warn.
     fn check(&self, files: &Files, offline: bool, colour: bool) -> Checked;

@@ -19,6 +19,7 @@ use std::{
 };
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand, parser::ValueSource};
+use serde::Serialize;
 
 use self::{
     exit::Exit,
@@ -26,7 +27,19 @@ use self::{
     render::Scene,
     terminal::{Colour, Terminal},
 };
-use crate::control::{Command, Refusal, Reply, agents::Agents, status::Status};
+use crate::{
+    control::{
+        Command, Refusal, Reply,
+        agents::{AgentView, Agents},
+        status::Status,
+    },
+    domain::text::Text,
+    edges::http::api::Problem,
+};
+
+/// A node's name and a line of a refusal are shown cut to so many characters.
+const NODE_SHOWN_MAX: usize = 80;
+const REFUSAL_SHOWN_MAX: usize = 400;
 
 /// The watch that never sleeps: liveness, incidents and alerts for fleets of agents
 #[derive(Debug, Parser)]
@@ -92,9 +105,36 @@ enum Verb {
 
 /// Parses the arguments and does what they say. `local` does what needs no daemon.
 pub fn main(arguments: impl IntoIterator<Item = OsString>, local: &dyn Local) -> ExitCode {
-    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let ended = called(&arguments.into_iter().collect::<Vec<_>>(), local);
+    out::write(&ended);
+    ExitCode::from(ended.code)
+}
+
+/// How a call ended and what is to be printed; printing is the caller's.
+struct Ended {
+    code: u8,
+    out: Vec<u8>,
+    errors: String,
+}
+
+impl Ended {
+    fn said(exit: Exit, text: impl Into<String>) -> Self {
+        let mut text: String = text.into();
+        if !text.is_empty() && !text.ends_with('\n') {
+            text.push('\n');
+        }
+        Self { code: exit.code(), out: text.into_bytes(), errors: String::new() }
+    }
+
+    fn complained(exit: Exit, text: impl Into<String>) -> Self {
+        let said = Self::said(exit, text);
+        Self { errors: String::from_utf8_lossy(&said.out).into_owned(), out: Vec::new(), ..said }
+    }
+}
+
+fn called(arguments: &[OsString], local: &dyn Local) -> Ended {
     let program = arguments.first().map(|it| it.to_string_lossy().into_owned());
-    let matches = match Arguments::command().try_get_matches_from(&arguments) {
+    let matches = match Arguments::command().try_get_matches_from(arguments) {
         Ok(matches) => matches,
         Err(error) => return usage(&error),
     };
@@ -102,9 +142,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, local: &dyn Local) ->
         Ok(parsed) => parsed,
         Err(error) => return usage(&error),
     };
-    let drafted = matches.subcommand().is_some_and(|(_, sub)| {
-        sub.value_source("registry") == Some(ValueSource::CommandLine)
-    });
+    let drafted = matches
+        .subcommand()
+        .is_some_and(|(_, sub)| sub.value_source("registry") == Some(ValueSource::CommandLine));
     let terminal = Terminal::of(parsed.everywhere.color, std::io::stdout().is_terminal(), variable);
     let call = Call {
         local,
@@ -114,15 +154,22 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, local: &dyn Local) ->
         everywhere: parsed.everywhere,
     };
     match parsed.verb {
-        Verb::Run => local.run(&call.files()),
-        verb => call.answer(verb).into(),
+        Verb::Run => {
+            Ended { code: local.run(&call.files()), out: Vec::new(), errors: String::new() }
+        }
+        verb => call.answer(verb),
     }
 }
 
 /// Help and version are no errors; what is one, clap words.
-fn usage(error: &clap::Error) -> ExitCode {
-    drop(error.print());
-    if error.use_stderr() { Exit::WrongUse.into() } else { Exit::Well.into() }
+fn usage(error: &clap::Error) -> Ended {
+    let terminal = Terminal::of(Colour::Auto, std::io::stdout().is_terminal(), variable);
+    let text = error.render();
+    let text = if terminal.colour { text.ansi().to_string() } else { text.to_string() };
+    if error.use_stderr() {
+        return Ended::complained(Exit::WrongUse, text);
+    }
+    Ended::said(Exit::Well, text)
 }
 
 fn variable(name: &str) -> Option<String> {
@@ -146,63 +193,49 @@ struct Told {
     json: String,
 }
 
-/// Why there is nothing to render: already worded.
-struct Untold {
-    exit: Exit,
-    text: String,
-}
-
 impl Call<'_> {
     fn files(&self) -> Files {
-        Files {
-            config: self.everywhere.config.clone(),
-            registry: self.everywhere.registry.clone(),
-        }
+        Files { config: self.everywhere.config.clone(), registry: self.everywhere.registry.clone() }
     }
 
-    fn answer(&self, verb: Verb) -> Exit {
+    fn answer(&self, verb: Verb) -> Ended {
         match verb {
-            Verb::Run => Exit::Well,
+            Verb::Run => Ended::said(Exit::Well, ""),
             Verb::Check { offline } => self.check(offline),
             Verb::Plan => self.plan(),
-            Verb::Schema { of } => {
-                out::say(&self.local.schema(of));
-                Exit::Well
-            }
+            Verb::Schema { of } => Ended::said(Exit::Well, self.local.schema(of)),
             Verb::Completions { shell } => {
-                let mut script = Vec::new();
-                clap_complete::generate(shell, &mut Arguments::command(), "atalaya", &mut script);
-                out::raw(&script);
-                Exit::Well
+                let mut out = Vec::new();
+                clap_complete::generate(shell, &mut Arguments::command(), "atalaya", &mut out);
+                Ended { code: Exit::Well.code(), out, errors: String::new() }
             }
             Verb::Man { out } => man(out.as_deref()),
             Verb::Ask(command) => self.ask(&command),
         }
     }
 
-    fn ask(&self, command: &Command) -> Exit {
+    fn ask(&self, command: &Command) -> Ended {
         let told = match self.tell(command) {
             Ok(told) => told,
-            Err(untold) => return untold.complained(),
+            Err(ended) => return ended,
         };
         let reply = match Reply::read(command, &told.json) {
             Ok(reply) => reply,
             Err(error) => {
                 let text = format!("error: the daemon's answer could not be read: {error}");
-                return Untold { exit: Exit::BadNews, text }.complained();
+                return Ended::complained(Exit::BadNews, text);
             }
         };
+        let exit = if reply.is_bad_news() { Exit::BadNews } else { Exit::Well };
         if self.everywhere.json {
-            out::say(&told.json);
-        } else {
-            out::say(&render::reply(&reply, &told.scene));
+            return Ended::said(exit, told.json);
         }
-        if reply.is_bad_news() { Exit::BadNews } else { Exit::Well }
+        Ended::said(exit, render::reply(&reply, &told.scene))
     }
 
     /// Asks the daemon; what it refuses is worded with the hint that helps.
-    fn tell(&self, command: &Command) -> Result<Told, Untold> {
-        let untold = |exit, text: String| Untold { exit, text: format!("error: {text}") };
+    fn tell(&self, command: &Command) -> Result<Told, Ended> {
+        let untold = |exit, text: String| Ended::complained(exit, format!("error: {text}"));
         let reach = self.local.reach(self.everywhere.config.as_deref());
         let named = find::Named {
             url: self.everywhere.url.clone(),
@@ -228,11 +261,14 @@ impl Call<'_> {
             }
             client::NoAnswer::BrokeOff { .. } => untold(
                 Exit::BadNews,
-                format!("{error}; whether it was done is not known, look with: {} status", self.program),
+                format!(
+                    "{error}; whether it was done is not known, look with: {} status",
+                    self.program
+                ),
             ),
         })?;
         let scene = Scene {
-            node: answered.node,
+            node: Text::clean(&answered.node, NODE_SHOWN_MAX).as_str().to_owned(),
             zone: answered.now.time_zone().clone(),
             now: answered.now.timestamp(),
             program: self.program.clone(),
@@ -240,69 +276,71 @@ impl Call<'_> {
         };
         match answered.result {
             Ok(json) => Ok(Told { scene, json }),
-            Err(refusal) => {
-                let exit = Exit::of_refusal(refusal.class);
-                Err(Untold { exit, text: self.worded(&refusal) })
-            }
+            Err(refusal) => Err(self.refused(refusal)),
         }
     }
 
-    fn worded(&self, refusal: &Refusal) -> String {
+    fn refused(&self, refusal: Refusal) -> Ended {
+        let exit = Exit::of_refusal(refusal.class);
         if self.everywhere.json {
-            let problem = crate::edges::http::api::Problem::from(refusal.clone());
-            return serde_json::to_string(&problem).unwrap_or_default();
+            return Ended::said(exit, json(&Problem::from(refusal)));
         }
-        match &refusal.hint {
-            Some(hint) => format!("error: {refusal}\ntry: {} {hint}", self.program),
-            None => format!("error: {refusal}"),
-        }
+        // The text came over a wire: nothing in it may steer the terminal.
+        let lines = refusal.text.lines().map(|it| Text::clean(it, REFUSAL_SHOWN_MAX).to_string());
+        let text = format!("error: {}", lines.collect::<Vec<_>>().join("\n"));
+        Ended::complained(
+            exit,
+            match &refusal.hint {
+                Some(hint) => format!("{text}\ntry: {} {}", self.program, Text::clean(hint, 80)),
+                None => text,
+            },
+        )
     }
 
-    fn check(&self, offline: bool) -> Exit {
+    fn check(&self, offline: bool) -> Ended {
         let checked = self.local.check(&self.files(), offline, self.terminal.colour);
-        out::say(&checked.text);
         if checked.ok {
-            return Exit::Well;
+            return Ended::said(Exit::Well, checked.text);
         }
+        let mut text = checked.text;
         // A bad edit changes nothing, which is worth knowing to who just made one.
         if !offline
             && let Ok(told) = self.tell(&Command::Status(Status {}))
-            && let Ok(Reply::Status(status)) =
-                Reply::read(&Command::Status(Status {}), &told.json)
+            && let Ok(Reply::Status(status)) = Reply::read(&Command::Status(Status {}), &told.json)
         {
-            out::say(&render::keeps_running(&status, &told.scene));
+            text = format!("{}\n{}", text.trim_end(), render::keeps_running(&status, &told.scene));
         }
-        Exit::BadNews
+        Ended::said(Exit::BadNews, text)
     }
 
-    fn plan(&self) -> Exit {
+    fn plan(&self) -> Ended {
         let Some(draft) = self.everywhere.registry.clone().filter(|_| self.drafted) else {
             let text = format!("error: which draft? {} plan --registry draft.toml", self.program);
-            return Untold { exit: Exit::WrongUse, text }.complained();
+            return Ended::complained(Exit::WrongUse, text);
         };
         let config = self.everywhere.config.clone();
-        let standing =
-            Files { config: config.clone(), registry: env::var_os("ATALAYA_REGISTRY").map(Into::into) };
+        let standing = Files {
+            config: config.clone(),
+            registry: env::var_os("ATALAYA_REGISTRY").map(Into::into),
+        };
         let wanted = |files: &Files| self.local.wanted(files);
         let new = match wanted(&Files { config, registry: Some(draft.clone()) }) {
             Ok(new) => new,
-            Err(text) => return Untold { exit: Exit::BadNews, text }.complained(),
+            Err(text) => return Ended::complained(Exit::BadNews, text),
         };
         let old = match wanted(&standing) {
             Ok(old) => old,
-            Err(text) => return Untold { exit: Exit::BadNews, text }.complained(),
+            Err(text) => return Ended::complained(Exit::BadNews, text),
         };
         let live = self.live();
         let plan = plan::Plan::between(&old, &new, live.as_ref().map(|it| it.agents.as_slice()), {
             live.as_ref().map(|it| it.scene.now)
         });
         if self.everywhere.json {
-            out::say(&serde_json::to_string(&plan).unwrap_or_default());
-            return Exit::Well;
+            return Ended::said(Exit::Well, json(&plan));
         }
         let against = live.as_ref().map(|it| (&it.scene, it.registry_read_at));
-        out::say(&plan.text(against, self.terminal, &self.program, &draft));
-        Exit::Well
+        Ended::said(Exit::Well, plan.text(against, self.terminal, &self.program, &draft))
     }
 
     /// What the running daemon says, if one runs.
@@ -321,33 +359,27 @@ impl Call<'_> {
 struct Live {
     scene: Scene,
     registry_read_at: jiff::Timestamp,
-    agents: Vec<crate::control::agents::AgentView>,
+    agents: Vec<AgentView>,
 }
 
-impl Untold {
-    fn complained(self) -> Exit {
-        out::complain(&self.text);
-        self.exit
-    }
+/// Views are made of text, numbers and lists, which JSON can always write.
+fn json(view: &impl Serialize) -> String {
+    serde_json::to_string(view).unwrap_or_default()
 }
 
-fn man(folder: Option<&Path>) -> Exit {
+fn man(folder: Option<&Path>) -> Ended {
     let command = Arguments::command();
+    let mut out = Vec::new();
     let written = match folder {
-        Some(folder) => std::fs::create_dir_all(folder)
-            .and_then(|()| clap_mangen::generate_to(command, folder)),
-        None => {
-            let mut page = Vec::new();
-            let rendered = clap_mangen::Man::new(command).render(&mut page);
-            out::raw(&page);
-            rendered
+        Some(folder) => {
+            std::fs::create_dir_all(folder).and_then(|()| clap_mangen::generate_to(command, folder))
         }
+        None => clap_mangen::Man::new(command).render(&mut out),
     };
     match written {
-        Ok(()) => Exit::Well,
+        Ok(()) => Ended { code: Exit::Well.code(), out, errors: String::new() },
         Err(error) => {
-            out::complain(&format!("error: writing the man page: {error}"));
-            Exit::BadNews
+            Ended::complained(Exit::BadNews, format!("error: writing the man page: {error}"))
         }
     }
 }

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     control::{agents::AgentView, show, words},
     domain::{
-        id::WatchId,
+        id::{Origin, WatchId},
         incident::Severity,
         registry::{Agent, Diff, Wanted},
         watch::{
@@ -47,6 +47,9 @@ pub(super) struct Plan {
     receivers: Vec<String>,
     /// It removes so much that it waits for `atalaya apply`.
     held: bool,
+    /// The file that the draft would replace, where it is one.
+    #[serde(skip)]
+    replaces: Option<String>,
 }
 
 impl Plan {
@@ -67,6 +70,7 @@ impl Plan {
             would_page: 0,
             receivers: Vec::new(),
             held: diff.removes_too_many(),
+            replaces: one_file(old),
         };
         for watch in &diff.start {
             if let Some(agent) = of(new, watch) {
@@ -75,7 +79,8 @@ impl Plan {
         }
         for watch in &diff.change {
             if let (Some(before), Some(after)) = (of(old, watch), of(new, watch)) {
-                let down = alive(watch).zip(now).and_then(|(it, now)| down_after(it, &after.spec, now));
+                let down =
+                    alive(watch).zip(now).and_then(|(it, now)| down_after(it, &after.spec, now));
                 plan.changes.push(change(before, after, down));
                 if down.is_some() {
                     plan.page(new, after);
@@ -139,9 +144,11 @@ impl Plan {
         } else {
             format!(" ({})", self.receivers.join(", "))
         };
+        let replaces = self.replaces.as_deref().unwrap_or("REGISTRY");
+        let apply = format!("Apply: mv {} {replaces}", draft.display());
         lines.push(match self.would_page {
-            0 => format!("Would page nobody. Apply: mv {} over the registry", draft.display()),
-            page => format!("Would page {page}{to}. Apply: mv {} over the registry", draft.display()),
+            0 => format!("Would page nobody. {apply}"),
+            page => format!("Would page {page}{to}. {apply}"),
         });
         lines.join("\n")
     }
@@ -151,9 +158,24 @@ fn of<'a>(wanted: &'a Wanted, watch: &WatchId) -> Option<&'a Agent> {
     wanted.agents.iter().find(|it| it.subject.watch == *watch)
 }
 
+/// The file that declares everything, if it is one file.
+fn one_file(wanted: &Wanted) -> Option<String> {
+    let agents = wanted.agents.iter().map(|it| &it.subject.origin);
+    let mut files = agents.chain(wanted.auto_register.as_ref().map(|it| &it.origin)).filter_map(
+        |it| match it {
+            Origin::File { path, .. } => Some(path),
+            Origin::Default(_) => None,
+        },
+    );
+    let first = files.next()?;
+    files.all(|it| it == first).then(|| first.to_string())
+}
+
 fn start(agent: &Agent, alive: Option<&AgentView>) -> Change {
     let then = match alive {
-        Some(known) if known.self_registered => "takes over the one that registered itself".to_owned(),
+        Some(known) if known.self_registered => {
+            "takes over the one that registered itself".to_owned()
+        }
         Some(_) | None => {
             format!("down if not heard by {} after", words::limit(agent.spec.first_beat_within))
         }
@@ -217,4 +239,109 @@ fn differences(before: &Agent, after: &Agent) -> String {
         return "moved in its file".to_owned();
     }
     said.join(", ")
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::sync::Arc;
+
+    use jiff::tz::TimeZone;
+
+    use super::*;
+    use crate::{
+        domain::{
+            desk, detector,
+            id::{Kind, ReceiverId, SourceId},
+            text::Text,
+            watch::Subject,
+        },
+        edges::cli::render::tests::{at, mary, scene},
+    };
+
+    pub(in crate::edges::cli) fn wanted(agents: &[(&str, u32, i64)]) -> Wanted {
+        let agent = |(name, line, timeout): &(&str, u32, i64)| Agent {
+            subject: Arc::new(Subject {
+                watch: WatchId::new(Kind::Agent, name),
+                name: Text::clean(name, 40),
+                origin: Origin::File { path: "config/registry.toml".into(), line: *line },
+                notify: vec![ReceiverId::new("telegram")],
+                severity: Vec::new(),
+                self_registered: false,
+                aliases: Vec::new(),
+            }),
+            spec: Arc::new(Spec {
+                interval: SignedDuration::from_secs(30),
+                timeout: SignedDuration::from_secs(*timeout),
+                first_beat_within: SignedDuration::from_mins(2),
+                stall_after: None,
+                loop_after: None,
+                lease_max: SignedDuration::from_mins(30),
+                leave_max: SignedDuration::from_mins(10),
+                detector: detector::Kind::Fixed,
+                enabled: Arc::new([SourceId(0)]),
+            }),
+        };
+        Wanted {
+            agents: agents.iter().map(agent).collect(),
+            auto_register: None,
+            desk: Arc::new(desk::Settings {
+                node: Text::clean("tower-1", 40),
+                timezone: TimeZone::UTC,
+                receivers: Vec::new(),
+                routes: Vec::new(),
+                reopen: SignedDuration::from_mins(10),
+                repeat: SignedDuration::from_hours(4),
+                acknowledge_for: SignedDuration::from_hours(8),
+                join_within: SignedDuration::from_secs(30),
+                critical_lifetime: SignedDuration::from_hours(24),
+                warning_lifetime: SignedDuration::from_hours(2),
+            }),
+        }
+    }
+
+    #[test]
+    fn plan_says_what_a_draft_starts_stops_changes_and_pages() {
+        let old = wanted(&[("paula", 1, 300), ("lisa", 5, 90), ("mary", 9, 90)]);
+        let new = wanted(&[("paula", 1, 90), ("mary", 9, 90), ("nova", 13, 90)]);
+        let paula = AgentView {
+            id: "paula".to_owned(),
+            verdict: "up".to_owned(),
+            last_beat: Some(at("03:13:20")),
+            incident: None,
+            ..mary()
+        };
+        let lisa = AgentView { id: "lisa".to_owned(), incident: Some(409), ..mary() };
+        let live = [paula, lisa, mary()];
+        let scene = scene(true);
+        let plan = Plan::between(&old, &new, Some(&live), Some(scene.now));
+        let text = |plan: &Plan, against| {
+            plan.text(against, scene.terminal, "bin/atalaya", Path::new("draft.toml"))
+        };
+        let said = text(&plan, Some((&scene, at("02:10:31"))));
+        assert_eq!(
+            said,
+            r#"
+against tower-1, registry of 02:10:31
++ agent/nova    start              down if not heard by 2m after
+~ agent/paula   timeout 5m → 90s   DOWN 35s after apply unless it beats
+- agent/lisa    stop               #409 closes as "no longer watched"
+= 1 unchanged, their actors untouched
+Would page 1 (telegram). Apply: mv draft.toml config/registry.toml
+"#
+            .trim(),
+            "\n{said}\n"
+        );
+        // Without a daemon nobody knows what is alive.
+        let said = text(&Plan::between(&old, &new, None, None), None);
+        assert!(said.starts_with("against the registry on disk: no daemon answers\n"), "{said}");
+        assert!(said.contains("Would page nobody."), "{said}");
+        let held = Plan::between(
+            &wanted(&[("a", 1, 90), ("b", 2, 90), ("c", 3, 90)]),
+            &wanted(&[]),
+            None,
+            None,
+        );
+        let said = text(&held, None);
+        assert!(said.contains("held until bin/atalaya apply"), "{said}");
+    }
 }

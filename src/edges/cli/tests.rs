@@ -1,0 +1,275 @@
+//! Whole calls against a daemon that is played, over a real socket; and the API as programs see it.
+
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
+
+use axum::Extension;
+use clap::CommandFactory as _;
+use jiff::{Zoned, tz::TimeZone};
+
+use super::{
+    Arguments, Ended, called, client,
+    find::Address,
+    local::{Checked, Files, Local, Reach, Which},
+    plan::tests::wanted,
+    render::tests::{at, held, incident, mary, status, why},
+};
+use crate::{
+    control::{Caller, Command, Done, Face, Refusal, Reply, Scope, ping::PingView},
+    domain::{registry::Wanted, text::Text},
+    edges::http::api::{Answers, routes},
+};
+
+#[test]
+fn the_command_line_is_sound_and_documents_its_exit_codes() {
+    let mut command = Arguments::command();
+    command.clone().debug_assert();
+    assert!(command.render_long_help().to_string().contains("3  no daemon answers"));
+    let folder = tempfile::tempdir().expect("a folder");
+    let out = folder.path().to_string_lossy().into_owned();
+    assert_eq!(run(&["man", "--out", &out], &Played::default()), 0);
+    let page = std::fs::read_to_string(folder.path().join("atalaya.1")).expect("the page");
+    assert!(page.contains("not permitted") && page.contains("silence"), "{page}");
+    assert!(folder.path().join("atalaya-why.1").exists());
+}
+
+/// What the composition root does, played.
+#[derive(Default)]
+struct Played {
+    reach: Option<PathBuf>,
+    broken: bool,
+}
+
+impl Local for Played {
+    fn run(&self, files: &Files) -> u8 {
+        if files.config == Some("taken.toml".into()) { 75 } else { 0 }
+    }
+
+    fn check(&self, _: &Files, offline: bool, _: bool) -> Checked {
+        Checked { text: "1 error".to_owned(), ok: offline && !self.broken }
+    }
+
+    fn wanted(&self, files: &Files) -> Result<Wanted, String> {
+        match &files.registry {
+            Some(draft) if draft.ends_with("bad.toml") => Err("1 error".to_owned()),
+            Some(_) | None => Ok(wanted(&[("mary", 9, 90)])),
+        }
+    }
+
+    fn schema(&self, _: Which) -> String {
+        "{}".to_owned()
+    }
+
+    fn reach(&self, config: Option<&Path>) -> Result<Option<Reach>, String> {
+        if self.broken && config.is_some() {
+            return Err("the configuration cannot be read".to_owned());
+        }
+        Ok(self.reach.clone().map(|socket| Reach { socket: Some(socket), bind: None }))
+    }
+}
+
+fn run(words: &[&str], local: &Played) -> u8 {
+    ended(words, local).code
+}
+
+fn ended(words: &[&str], local: &Played) -> Ended {
+    let words = std::iter::once(&"bin/atalaya").chain(words).map(OsString::from);
+    called(&words.collect::<Vec<_>>(), local)
+}
+
+/// Standard output, then standard error.
+fn texts(ended: &Ended) -> (String, &str) {
+    (String::from_utf8_lossy(&ended.out).into_owned(), &ended.errors)
+}
+
+/// A daemon that knows Mary.
+#[derive(Clone)]
+struct Daemon;
+
+impl Answers for Daemon {
+    async fn run(&self, command: Command, caller: Caller) -> Result<Reply, Refusal> {
+        caller.permits(command.needs())?;
+        // The task gives way once, as a real one does.
+        tokio::task::yield_now().await;
+        match command {
+            Command::Status(_) => Ok(Reply::Status(Box::new(status()))),
+            Command::Agents(_) => Ok(Reply::Agents(vec![mary()])),
+            Command::Incidents(asked) if asked.all => {
+                Ok(Reply::Incidents(vec![incident(412, "agent/mary"), held()]))
+            }
+            Command::Incidents(_) => Ok(Reply::Incidents(vec![incident(412, "agent/mary")])),
+            Command::Ack(_) => Ok(Reply::Done(Done { done: vec![caller.name.to_string()] })),
+            Command::Why(asked) if asked.target == "agent/mary" => Ok(Reply::Why(Box::new(why()))),
+            Command::Ping(ping) => {
+                Ok(Reply::Ping(PingView { agent: ping.agent, took: "unknown".to_owned() }))
+            }
+            other => Err(Refusal::unknown(format!("{other:?}")).with_hint("agents")),
+        }
+    }
+
+    fn here(&self) -> (String, Zoned) {
+        ("tower-1 ☀".to_owned(), at("03:15:20").to_zoned(TimeZone::UTC))
+    }
+}
+
+/// Serves the played daemon on a socket and on a port, in a thread of its own.
+fn serve(folder: &Path, may: Scope) -> (PathBuf, String) {
+    let socket = folder.join("atalaya.sock");
+    let (path, (send, ready)) = (socket.clone(), std::sync::mpsc::channel());
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.expect("a runtime").block_on(async move {
+            let caller = |via, may| Extension(Caller { name: Text::clean("ana", 40), via, may });
+            let local = tokio::net::UnixListener::bind(path).expect("a socket");
+            let tcp = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+            send.send(tcp.local_addr().expect("an address").to_string()).expect("a reader");
+            let over_socket = routes(Daemon).layer(caller(Face::Socket, Scope::Act));
+            let over_tcp = routes(Daemon).layer(caller(Face::Http, may));
+            let (local, tcp) =
+                tokio::join!(axum::serve(local, over_socket), axum::serve(tcp, over_tcp));
+            local.and(tcp).expect("it serves");
+        });
+    });
+    let address = ready.recv().expect("it listens");
+    (socket, format!("http://{address}"))
+}
+
+#[test]
+fn calls_end_with_the_code_that_scripts_rely_on() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (socket, url) = serve(folder.path(), Scope::Ping);
+    let nowhere = folder.path().join("nothing.sock").to_string_lossy().into_owned();
+    let socket_text = socket.to_string_lossy().into_owned();
+    let played = Played::default();
+    let over = |words: &[&str], code: u8| {
+        let words: Vec<&str> = ["--socket", &socket_text].iter().chain(words).copied().collect();
+        assert_eq!(run(&words, &played), code, "{words:?}");
+    };
+    over(&["agents"], 0);
+    over(&["agents", "--json"], 0);
+    over(&["why", "agent/mary"], 0);
+    over(&["ack", "#412"], 0);
+    over(&["status"], 1);
+    over(&["ping", "ghost"], 1);
+    over(&["show", "nobody"], 2);
+    over(&["show", "nobody", "--json"], 2);
+    over(&["plan", "--registry", "draft.toml"], 0);
+    over(&["plan", "--registry", "bad.toml"], 1);
+    over(&["check"], 1);
+    let shown = ended(&["show", "nobody", "--socket", &socket_text], &played);
+    let (out, errors) = texts(&shown);
+    assert!(out.is_empty() && errors.ends_with("\ntry: bin/atalaya agents\n"), "{errors}");
+    let shown = ended(&["show", "nobody", "--json", "--socket", &socket_text], &played);
+    assert!(texts(&shown).0.contains(r#""class":"unknown""#));
+    let listed = ended(&["agents", "--json", "--socket", &socket_text], &played);
+    assert!(texts(&listed).0.starts_with(r#"[{"id":"mary","name":"Mary","verdict":"down""#));
+    let checked = ended(&["check", "--socket", &socket_text], &played);
+    let kept = "1 error\ntower-1 keeps running on its registry of 02:10:31.\n";
+    assert_eq!(texts(&checked).0, kept);
+    assert_eq!(run(&["incidents", "--url", &url], &played), 0);
+    assert_eq!(run(&["ack", "#412", "--url", &url], &played), 4, "acting over TCP needs a token");
+    assert_eq!(run(&["status", "--socket", &nowhere], &played), 3);
+    for (words, code) in [
+        (&["check", "--offline"][..], 0),
+        (&["schema", "registry"], 0),
+        (&["completions", "bash"], 0),
+        (&["--version"], 0),
+        (&["plan"], 2),
+        (&["fly"], 2),
+        (&[], 2),
+        (&["run"], 0),
+        (&["run", "--config", "taken.toml"], 75),
+    ] {
+        assert_eq!(run(words, &played), code, "{words:?}");
+    }
+    // Found by its configuration; and a configuration that cannot be read is not guessed around.
+    let found = Played { reach: Some(socket), broken: false };
+    assert_eq!(run(&["agents", "--config", "a.toml"], &found), 0);
+    let broken = Played { reach: None, broken: true };
+    assert_eq!(run(&["agents", "--config", "a.toml"], &broken), 2);
+}
+
+fn block<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.expect("a runtime").block_on(future)
+}
+
+#[test]
+fn the_first_place_that_answers_is_asked_and_all_that_was_tried_is_told() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (socket, url) = serve(folder.path(), Scope::Act);
+    let command: Command =
+        serde_json::from_str(r##"{"command":"ack","targets":["#412"]}"##).expect("json");
+    let gone = Address::Socket(folder.path().join("gone.sock"));
+    let places = [gone.clone(), Address::Socket(socket), Address::Url(url)];
+    let answered = block(client::ask(&places, None, &command)).expect("an answer");
+    assert_eq!(answered.node, "tower-1 ☀");
+    assert_eq!(answered.now.timestamp(), at("03:15:20"));
+    assert_eq!(answered.result.expect("done"), r#"{"done":["ana"]}"#);
+
+    let closed = {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        Address::Url(format!("http://{}", listener.local_addr().expect("an address")))
+    };
+    let told = block(client::ask(&[gone, closed], None, &command)).expect_err("nobody").to_string();
+    let lines: Vec<&str> = told.lines().collect();
+    assert_eq!(lines[0], "no daemon answers; tried");
+    assert!(lines[1].contains("gone.sock: No such file"), "{told}");
+    assert!(lines[2].contains("127.0.0.1") && lines[2].contains("refused"), "{told}");
+}
+
+#[test]
+fn the_api_lists_under_items_and_refuses_as_problem_json() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (_, url) = serve(folder.path(), Scope::Read);
+    let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+    let get = |path: &str| {
+        let request = client.get(format!("{url}/api/v1/{path}"));
+        async move {
+            let response = request.send().await.expect("an answer");
+            let kind = response.headers()["content-type"].to_str().expect("a type").to_owned();
+            let status = response.status().as_u16();
+            let body: serde_json::Value = response.json().await.expect("json");
+            (status, kind, body)
+        }
+    };
+    block(async {
+        let (status, kind, body) = get("agents").await;
+        assert_eq!((status, kind.as_str()), (200, "application/json"));
+        assert_eq!(body["items"][0]["id"], "mary");
+        assert_eq!(get("incidents").await.2["items"].as_array().map(Vec::len), Some(1));
+        assert_eq!(get("incidents?all=1").await.2["items"].as_array().map(Vec::len), Some(2));
+        assert_eq!(get("why/agent/mary").await.2["watch"], "agent/mary");
+        assert_eq!(get("status").await.2["node"], "tower-1");
+
+        let (status, kind, body) = get("incidents/412").await;
+        assert_eq!((status, kind.as_str()), (404, "application/problem+json"));
+        assert_eq!(body["class"], "unknown");
+        assert!(body["detail"].as_str().is_some_and(|it| it.contains("#412")), "{body}");
+        let (_, _, body) = get("agents/mary").await;
+        assert!(body["detail"].as_str().is_some_and(|it| it.contains("agent/mary")), "{body}");
+        assert_eq!(get("incidents?limit=x").await.0, 400);
+        assert_eq!(
+            get("incidents?al=1").await.2["detail"],
+            "unknown parameter \"al\"; known are all, watch, limit"
+        );
+
+        let post = |kind: &'static str, body: &'static str| {
+            client
+                .post(format!("{url}/api/v1/command"))
+                .header("content-type", kind)
+                .body(body)
+                .send()
+        };
+        let sent = post("application/json", r##"{"command":"ack","targets":["#1"]}"##).await;
+        assert_eq!(sent.expect("an answer").status(), 403);
+        let sent = post("text/plain", r#"{"command":"status"}"#).await;
+        assert_eq!(sent.expect("an answer").status(), 400);
+        let sent = post("application/json", "[[[").await;
+        assert_eq!(sent.expect("an answer").status(), 400);
+        let sent = post("application/json; charset=utf-8", r#"{"command":"status"}"#).await;
+        assert_eq!(sent.expect("an answer").status(), 200);
+    });
+}

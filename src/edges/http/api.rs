@@ -122,7 +122,8 @@ async fn command<A: Answers>(
 ) -> Response {
     // A form that a web page posts from elsewhere cannot carry this type without asking first.
     let json = headers.get(CONTENT_TYPE).and_then(|it| it.to_str().ok());
-    if !json.is_some_and(|it| it.split(';').next().is_some_and(|it| it.trim() == "application/json"))
+    if !json
+        .is_some_and(|it| it.split(';').next().is_some_and(|it| it.trim() == "application/json"))
     {
         return problem(&answers, Refusal::wrong_use("the body must be application/json"));
     }
@@ -246,14 +247,15 @@ async fn answer<A: Answers>(
     };
     match body {
         Ok(body) => wrapped(answers, StatusCode::OK, "application/json", body),
-        Err(error) => problem(answers, Refusal::unavailable(format!("writing the answer: {error}"))),
+        Err(error) => {
+            problem(answers, Refusal::unavailable(format!("writing the answer: {error}")))
+        }
     }
 }
 
 fn problem<A: Answers>(answers: &A, refusal: Refusal) -> Response {
     let problem = Problem::from(refusal);
-    let status =
-        StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let body = serde_json::to_string(&problem).unwrap_or_default();
     wrapped(answers, status, "application/problem+json", body)
 }
@@ -265,7 +267,8 @@ fn wrapped<A: Answers>(
     body: String,
 ) -> Response {
     let (node, time) = answers.here();
-    let mut response = (status, [(CONTENT_TYPE, HeaderValue::from_static(kind))], body).into_response();
+    let mut response =
+        (status, [(CONTENT_TYPE, HeaderValue::from_static(kind))], body).into_response();
     for (name, value) in [(NODE_HEADER, node), (TIME_HEADER, time.to_string())] {
         if let Ok(value) = HeaderValue::from_bytes(value.as_bytes()) {
             response.headers_mut().insert(HeaderName::from_static(name), value);

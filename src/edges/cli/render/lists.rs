@@ -37,9 +37,9 @@ pub(super) fn agents(list: &[AgentView], scene: &Scene) -> String {
             plain(&agent.id),
             word,
             plain(scene.age(agent.since)),
-            plain(agent.last_beat.map_or("never".to_owned(), |at| {
-                format!("{} ago", scene.age(at))
-            })),
+            plain(
+                agent.last_beat.map_or("never".to_owned(), |at| format!("{} ago", scene.age(at))),
+            ),
             plain(agent.progress.as_ref().map(progress).unwrap_or_default()),
             plain(agent.task.clone().unwrap_or_default()),
         ]);
@@ -103,7 +103,10 @@ pub(super) fn ping(view: &PingView, scene: &Scene) -> String {
     match view.took.as_str() {
         "taken" => format!("{agent} heard"),
         "registered" => {
-            format!("{agent} heard for the first time: watched from now on ({} show {agent})", scene.program)
+            format!(
+                "{agent} heard for the first time: watched from now on ({} show {agent})",
+                scene.program
+            )
         }
         "full" => format!(
             "{agent} is not watched: as many agents as auto_register_max have registered themselves"

@@ -90,3 +90,6 @@ fn plain(text: impl Into<String>) -> (Mood, String) {
 fn faint(text: impl Into<String>) -> (Mood, String) {
     (Mood::Faint, text.into())
 }
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -136,7 +136,8 @@ fn beats(rhythm: &RhythmView, verdict: &str, scene: &Scene) -> Option<String> {
     if rhythm.recent_seconds.is_empty() {
         return None;
     }
-    let bars: Vec<char> = if scene.terminal.unicode { "▁▂▃▄▅▆▇█" } else { "_.-~=+*#" }.chars().collect();
+    let bars: Vec<char> =
+        if scene.terminal.unicode { "▁▂▃▄▅▆▇█" } else { "_.-~=+*#" }.chars().collect();
     let highest = rhythm.recent_seconds.iter().copied().fold(f32::MIN_POSITIVE, f32::max);
     #[expect(
         clippy::cast_possible_truncation,
