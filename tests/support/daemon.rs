@@ -115,7 +115,7 @@ pub(crate) struct Daemon {
 }
 
 impl Daemon {
-    /// Short clocks, whatever pings is watched: what most stories begin with.
+    /// Whatever pings is watched, with the default clocks, until `registry` says otherwise.
     pub(crate) fn setup() -> Setup {
         Setup {
             node: String::new(),
