@@ -1,1 +1,4 @@
-//! wire
+//! What others write and read, ignorant of atalaya.
+
+pub mod http;
+pub mod telegram;
