@@ -41,7 +41,7 @@ const HANDLER_TIMEOUT: Duration = Duration::from_secs(10);
 const BACKOFF_MIN: Duration = Duration::from_secs(1);
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
 /// Longest wait that Telegram may ask for; a press that waits longer is answered too late to be read.
-const WAIT_MAX: Duration = Duration::from_secs(300);
+const WAIT_MAX: Duration = Duration::from_mins(5);
 /// Tries to show an answer, some 15 minutes of them: nobody waits longer for a button.
 const ANSWER_TRIES: u32 = 32;
 /// Most characters of an answer to a press (Bot API, `answerCallbackQuery`).
@@ -144,7 +144,9 @@ impl TelegramEdge {
         let mut failures = 0;
         let mut told = None;
         loop {
-            let (health, wait) = match self.poll(offset).await {
+            // Whether Telegram hears us is known at once, not when a poll's hold ends.
+            let hold = if told == Some(Health::Listening) { POLL_SECONDS } else { 0 };
+            let (health, wait) = match self.poll(offset, hold).await {
                 Ok(updates) => {
                     failures = 0;
                     let rest = if updates.is_empty() { REST } else { Duration::ZERO };
@@ -181,11 +183,11 @@ impl TelegramEdge {
         *told = Some(health);
     }
 
-    async fn poll(&self, offset: Option<i32>) -> Result<Vec<Update>, Fault> {
+    async fn poll(&self, offset: Option<i32>, hold: u32) -> Result<Vec<Update>, Fault> {
         let mut request = GetUpdates::new();
         request.offset = offset;
         request.limit = Some(UPDATES_MAX);
-        request.timeout = Some(POLL_SECONDS);
+        request.timeout = Some(hold);
         request.allowed_updates = Some(vec![AllowedUpdate::CallbackQuery]);
         self.api.call(&request, POLL_TIMEOUT).await
     }
@@ -304,4 +306,191 @@ fn cut(text: &str, units_max: usize) -> String {
         fits
     });
     kept.chain(['…']).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::wire::{
+        fake::{Answer, Asked, DEADLINE, Fake},
+        http,
+    };
+
+    /// Control as the edge sees it: it writes down what it was asked.
+    #[derive(Default)]
+    struct Desk {
+        presses: Mutex<Vec<Press>>,
+        offsets: Mutex<Vec<i32>>,
+        health: Mutex<Vec<Health>>,
+        answer: PressAnswer,
+    }
+
+    impl Presses for Desk {
+        fn press(&self, press: Press) -> BoxFuture<'_, PressAnswer> {
+            self.presses.lock().unwrap().push(press);
+            Box::pin(async { self.answer.clone() })
+        }
+
+        fn load_offset(&self) -> BoxFuture<'_, Option<i32>> {
+            Box::pin(async { Some(7) })
+        }
+
+        fn save_offset(&self, offset: i32) -> BoxFuture<'_, ()> {
+            self.offsets.lock().unwrap().push(offset);
+            Box::pin(async {})
+        }
+
+        fn health(&self, health: Health) {
+            self.health.lock().unwrap().push(health);
+        }
+    }
+
+    fn edge(fake: &Fake, answer: PressAnswer) -> (Arc<Desk>, TelegramEdge) {
+        let desk = Arc::new(Desk { answer, ..Desk::default() });
+        let client = http::client().expect("a client");
+        let api = Api::new(client, fake.url.clone(), "1:a".into()).expect("a bot");
+        let settings = Settings { chats: vec![-5], users: vec![42] };
+        let presses: Arc<dyn Presses> = desk.clone();
+        (desk, TelegramEdge::new(api, settings, presses))
+    }
+
+    fn press(update: u32, user: u64, chat: i64, data: &str) -> serde_json::Value {
+        let chat = json!({ "id": chat, "type": "group", "title": "Watch" });
+        json!({
+            "update_id": update,
+            "callback_query": {
+                "id": format!("q{update}"),
+                "from": { "id": user, "is_bot": false, "first_name": "Ana\u{202E}" },
+                "chat_instance": "1",
+                "message": { "message_id": 9, "date": 1_700_000_000, "chat": chat, "text": "x" },
+                "data": data,
+            },
+        })
+    }
+
+    fn updates(updates: &[serde_json::Value]) -> Answer {
+        Answer::new(200, json!({ "ok": true, "result": updates }))
+    }
+
+    /// Runs the edge until `done` is.
+    async fn run_until<T>(edge: &TelegramEdge, done: impl Future<Output = T>) -> T {
+        tokio::select! {
+            fatal = edge.run() => panic!("ended: {fatal}"),
+            it = timeout(DEADLINE, done) => it.expect("it is done in time"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_press_goes_to_control_and_its_answer_to_the_person() {
+        let fake = Fake::start().await;
+        let reply = Some("up <b>\n".repeat(2000));
+        let toast = "é".repeat(300);
+        let (desk, edge) = edge(&fake, PressAnswer { toast, reply, clears_buttons: true });
+        fake.script("GetUpdates", updates(&[press(11, 42, -5, "d:31:2")]));
+        run_until(&edge, fake.wait("GetUpdates", 2)).await;
+
+        let expected = Press {
+            delivery: DeliveryId(31),
+            index: 2,
+            user_id: 42,
+            user_name: Text::clean("Ana", NAME_MAX),
+            chat: -5,
+        };
+        assert_eq!(*desk.presses.lock().unwrap(), [expected]);
+        let shown = fake.asked("AnswerCallbackQuery")[0].json();
+        assert_eq!(shown["callback_query_id"], "q11");
+        assert_eq!(units(shown["text"].as_str().unwrap()), TOAST_MAX);
+        let reply = fake.asked("SendMessage")[0].json();
+        assert_eq!(reply["reply_parameters"]["message_id"], 9);
+        assert_eq!(reply["disable_notification"], true);
+        assert!(reply.get("parse_mode").is_none());
+        assert_eq!(units(reply["text"].as_str().unwrap()), REPLY_UNITS_MAX);
+        assert_eq!(fake.asked("EditMessageReplyMarkup")[0].json()["message_id"], 9);
+        let polls = fake.asked("GetUpdates");
+        assert_eq!(polls[0].json()["offset"], 7);
+        assert_eq!(polls[0].json()["allowed_updates"], json!(["callback_query"]));
+        assert_eq!(polls[1].json()["offset"], 12);
+        assert_eq!([0, 1].map(|it| polls[it].json()["timeout"].clone()), [0, POLL_SECONDS]);
+        assert_eq!(*desk.offsets.lock().unwrap(), [12]);
+    }
+
+    #[tokio::test]
+    async fn only_those_who_may_reach_control() {
+        let fake = Fake::start().await;
+        let (desk, edge) = edge(&fake, PressAnswer::default());
+        let broken = json!({ "update_id": 4, "callback_query": { "odd": true } });
+        fake.script(
+            "GetUpdates",
+            updates(&[
+                press(1, 666, -5, "d:1:0"),
+                press(2, 42, -6, "d:1:0"),
+                press(3, 42, -5, "d:1"),
+                broken,
+            ]),
+        );
+        run_until(&edge, fake.wait("GetUpdates", 2)).await;
+        assert_eq!(*desk.presses.lock().unwrap(), []);
+        let shown: Vec<_> = fake.asked("AnswerCallbackQuery").iter().map(Asked::json).collect();
+        assert_eq!(shown.len(), 2, "a stranger gets no answer");
+        assert_eq!(shown[0]["text"], "You are not in allowed_users");
+        assert_eq!(shown[1]["text"], "This button is not known here");
+        assert_eq!(edge.strangers(), 1);
+        assert_eq!(*desk.offsets.lock().unwrap(), [2, 3, 4, 5]);
+    }
+
+    #[tokio::test]
+    async fn a_press_in_an_outage_acts_once_and_is_answered_after_it() {
+        let fake = Fake::start().await;
+        let (desk, edge) =
+            edge(&fake, PressAnswer { toast: "yours".into(), ..PressAnswer::default() });
+        fake.script("GetUpdates", Answer::new(500, "oops"));
+        fake.script("GetUpdates", updates(&[press(1, 42, -5, "d:1:0")]));
+        fake.script("AnswerCallbackQuery", Answer::new(500, "oops"));
+        run_until(&edge, async {
+            fake.wait("AnswerCallbackQuery", 1).await;
+            assert!(desk.offsets.lock().unwrap().is_empty(), "not answered, not saved");
+            fake.wait("GetUpdates", 3).await;
+        })
+        .await;
+        assert_eq!(desk.presses.lock().unwrap().len(), 1);
+        assert_eq!(fake.asked("AnswerCallbackQuery")[1].json()["text"], "yours");
+        assert_eq!(*desk.offsets.lock().unwrap(), [2]);
+        let failing = Health::Failing { why: "Telegram answered 500".into() };
+        assert_eq!(*desk.health.lock().unwrap(), [failing, Health::Listening]);
+    }
+
+    #[tokio::test]
+    async fn another_poller_is_told_and_an_unknown_token_ends_it() {
+        let fake = Fake::start().await;
+        let (desk, edge) = edge(&fake, PressAnswer::default());
+        fake.script(
+            "GetUpdates",
+            Answer::refusal(409, "Conflict: terminated by other getUpdates request"),
+        );
+        let told = async {
+            while desk.health.lock().unwrap().is_empty() {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        run_until(&edge, told).await;
+        let health = desk.health.lock().unwrap().clone();
+        assert!(
+            matches!(&health[..], [Health::Conflict { why }] if why.contains("listen = false"))
+        );
+
+        fake.script("GetUpdates", Answer::refusal(401, "Unauthorized"));
+        assert_eq!(timeout(DEADLINE, edge.run()).await, Ok(Fatal::UnknownToken));
+    }
+
+    #[test]
+    fn waits_double_up_to_a_bound() {
+        let after = |failures| wait(&Fault::Server(502), failures).as_secs();
+        assert_eq!([after(0), after(1), after(4), after(5), after(4000)], [1, 2, 16, 30, 30]);
+        let asked = |seconds| Fault::TooMany { wait: Some(Duration::from_secs(seconds)) };
+        assert_eq!([0, 7, 9999].map(|it| wait(&asked(it), 0).as_secs()), [1, 7, 300]);
+    }
 }

@@ -1,4 +1,6 @@
 //! What others write and read, ignorant of atalaya.
 
+#[cfg(test)]
+pub(crate) mod fake;
 pub mod http;
 pub mod telegram;

@@ -178,23 +178,45 @@ mod tests {
     #[test]
     fn answers_are_told_apart() {
         let faults = [
-            (429, r#"{"ok":false,"error_code":429,"description":"Too Many Requests: retry after 7","parameters":{"retry_after":7}}"#,
-             Fault::TooMany { wait: Some(Duration::from_secs(7)) }),
+            (
+                429,
+                r#"{"ok":false,"error_code":429,"description":"Too Many Requests: retry after 7","parameters":{"retry_after":7}}"#,
+                Fault::TooMany { wait: Some(Duration::from_secs(7)) },
+            ),
             (429, "slow down", Fault::TooMany { wait: None }),
-            (200, r#"{"ok":false,"error_code":502,"description":"Bad Gateway"}"#, Fault::Server(502)),
-            (403, r#"{"ok":false,"error_code":403,"description":"Forbidden: bot was blocked by the user"}"#,
-             Fault::Refused { code: 403, description: "Forbidden: bot was blocked by the user".into(), moved_to: None }),
-            (400, r#"{"ok":false,"description":"x","parameters":{"migrate_to_chat_id":-100}}"#,
-             Fault::Refused { code: 400, description: "x".into(), moved_to: Some(-100) }),
+            (
+                200,
+                r#"{"ok":false,"error_code":502,"description":"Bad Gateway"}"#,
+                Fault::Server(502),
+            ),
+            (
+                403,
+                r#"{"ok":false,"error_code":403,"description":"Forbidden: bot was blocked by the user"}"#,
+                Fault::Refused {
+                    code: 403,
+                    description: "Forbidden: bot was blocked by the user".into(),
+                    moved_to: None,
+                },
+            ),
+            (
+                400,
+                r#"{"ok":false,"description":"x","parameters":{"migrate_to_chat_id":-100}}"#,
+                Fault::Refused { code: 400, description: "x".into(), moved_to: Some(-100) },
+            ),
         ];
         for (status, body, expected) in faults {
             let status = StatusCode::from_u16(status).expect("a status");
             assert_eq!(read::<u64>(status, body.as_bytes()), Err(expected), "{body}");
         }
-        for (status, body) in [(200, "{\"ok\":tr"), (404, "<html>"), (200, r#"{"ok":true,"result":"x"}"#)] {
+        for (status, body) in
+            [(200, "{\"ok\":tr"), (404, "<html>"), (200, r#"{"ok":true,"result":"x"}"#)]
+        {
             let code = StatusCode::from_u16(status).expect("a status");
             let said = read::<u64>(code, body.as_bytes());
-            assert!(matches!(said, Err(Fault::Unreadable { status: it, .. }) if it == status), "{body}");
+            assert!(
+                matches!(said, Err(Fault::Unreadable { status: it, .. }) if it == status),
+                "{body}"
+            );
         }
         assert_eq!(read(StatusCode::OK, br#"{"ok":true,"result":7}"#), Ok(7_u64));
     }
@@ -204,7 +226,18 @@ mod tests {
         let longest = write_button(u64::MAX, usize::MAX);
         assert!(longest.len() <= 64);
         assert_eq!(read_button(&longest), Some((u64::MAX, usize::MAX)));
-        for bad in ["", "d:", "d:1", "d:1:", "d:+1:0", "d:01:0", "d:1:2:3", "d:-1:0", "x:1:2", "d:99999999999999999999:0"] {
+        for bad in [
+            "",
+            "d:",
+            "d:1",
+            "d:1:",
+            "d:+1:0",
+            "d:01:0",
+            "d:1:2:3",
+            "d:-1:0",
+            "x:1:2",
+            "d:99999999999999999999:0",
+        ] {
             assert_eq!(read_button(bad), None, "{bad}");
         }
     }

@@ -24,7 +24,11 @@ pub(super) fn html(message: &Message) -> String {
     if !message.quote.is_empty() {
         let fold = if QUOTE_LINES_OPEN < message.quote.len() { " expandable" } else { "" };
         let lines: Vec<_> = message.quote.iter().map(|it| escape(it)).collect();
-        text.push_str(&format!("\n<blockquote{fold}>{}</blockquote>", lines.join("\n")));
+        text.push_str("\n<blockquote");
+        text.push_str(fold);
+        text.push('>');
+        text.push_str(&lines.join("\n"));
+        text.push_str("</blockquote>");
     }
     if !message.footer.is_empty() {
         text.push('\n');
@@ -209,7 +213,10 @@ mod tests {
                         (Some(begun), Some(ended)) if begun == ended => None,
                         (begun, _) => panic!("<{name}> after {begun:?} in {html}"),
                     };
-                    assert!(matches!(open, None | Some("b" | "i" | "code" | "blockquote")), "{html}");
+                    assert!(
+                        matches!(open, None | Some("b" | "i" | "code" | "blockquote")),
+                        "{html}"
+                    );
                     (end + 1, String::new())
                 }
                 '&' => {

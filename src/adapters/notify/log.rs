@@ -53,7 +53,7 @@ impl Notifier for Log {
                 tell(delivery, event);
                 return Attempt::Accepted { reference: None };
             };
-            match append(path, &line(delivery, event, incident)).await {
+            match append(path, &line(delivery, event, &incident)).await {
                 Ok(()) => Attempt::Accepted { reference: None },
                 Err(error) => {
                     let why = format!("cannot write {}: {error}", path.display());
@@ -75,7 +75,7 @@ fn tell(delivery: &Delivery, event: &Event) {
     );
 }
 
-fn line(delivery: &Delivery, event: &Event, incident: Value) -> String {
+fn line(delivery: &Delivery, event: &Event, incident: &Value) -> String {
     let line = json!({
         "at": format!("{:.3}", delivery.created_at),
         "event": event.event,

@@ -46,7 +46,9 @@ pub enum BadSettings {
     Header(String),
     #[error("cannot understand the address of Redis")]
     Redis(#[source] ::redis::RedisError),
-    #[error("the prefix {0:?} of the Redis channels is empty or holds a space or a control character")]
+    #[error(
+        "the prefix {0:?} of the Redis channels is empty or holds a space or a control character"
+    )]
     Prefix(String),
 }
 

@@ -71,7 +71,7 @@ impl Notifier for Redis {
                 Ok(incident) => incident,
                 Err(refused) => return refused,
             };
-            let both = (alert(delivery, event), details(delivery, event, incident));
+            let both = (alert(delivery, event), details(delivery, event, &incident));
             // Those who wait for one another's connection attempts are bounded as a whole.
             let why = match timeout(KIND.attempt_max, self.publish(&both.0, &both.1)).await {
                 Ok(Ok(())) => return Attempt::Accepted { reference: None },
@@ -120,7 +120,7 @@ fn alert(delivery: &Delivery, event: &Event) -> String {
     .to_string()
 }
 
-fn details(delivery: &Delivery, event: &Event, incident: Value) -> String {
+fn details(delivery: &Delivery, event: &Event, incident: &Value) -> String {
     json!({
         "incident_id": delivery.incidents.first().map(|it| it.0),
         "severity": delivery.severity.word(),

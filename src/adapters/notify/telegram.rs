@@ -176,7 +176,6 @@ impl Telegram {
     fn meaning(&self, fault: &Fault) -> Meaning {
         let again = |after| Meaning::Settled(Attempt::Again { after, why: fault.to_string() });
         match fault {
-            Fault::Unreachable(_) | Fault::Server(_) | Fault::Unreadable { .. } => again(None),
             Fault::TooMany { wait } => again(wait.and_then(|it| SignedDuration::try_from(it).ok())),
             Fault::Refused { code: 401 | 404, .. } => refused(
                 "Telegram does not know the bot's token: ask @BotFather for it (/token) and set \
@@ -193,7 +192,10 @@ impl Telegram {
                 self.chat
             )),
             Fault::Refused { code: 400, description, .. } => self.bad_request(description),
-            Fault::Refused { .. } => again(None),
+            Fault::Unreachable(_)
+            | Fault::Server(_)
+            | Fault::Unreadable { .. }
+            | Fault::Refused { .. } => again(None),
         }
     }
 

@@ -122,7 +122,7 @@ impl Notifier for Webhook {
         Box::pin(async move {
             let Body::Event(event) = &delivery.body else { return not_for_this() };
             match incident(event) {
-                Ok(incident) => self.post(delivery, self.body(delivery, event, incident)).await,
+                Ok(incident) => self.post(delivery, self.body(delivery, event, &incident)).await,
                 Err(refused) => refused,
             }
         })
@@ -130,7 +130,7 @@ impl Notifier for Webhook {
 }
 
 impl Webhook {
-    fn body(&self, delivery: &Delivery, event: &Event, incident: Value) -> Vec<u8> {
+    fn body(&self, delivery: &Delivery, event: &Event, incident: &Value) -> Vec<u8> {
         let line = format!("{} {}", glyph(event, delivery.severity), event.message);
         match self.template {
             Template::Atalaya => json!({
@@ -274,7 +274,11 @@ mod tests {
     #[test]
     fn text_from_outside_is_only_text_in_slack_and_discord() {
         for (raw, in_slack, in_discord) in [
-            ("<!channel> & <@U1>", "&lt;!channel&gt; &amp; &lt;@U1&gt;", "\\<!channel\\> & \\<@\u{200B}U1\\>"),
+            (
+                "<!channel> & <@U1>",
+                "&lt;!channel&gt; &amp; &lt;@U1&gt;",
+                "\\<!channel\\> & \\<@\u{200B}U1\\>",
+            ),
             ("@everyone", "@everyone", "@\u{200B}everyone"),
             ("**a**_b_\u{7}", "**a**_b_", "\\*\\*a\\*\\*\\_b\\_"),
         ] {
@@ -285,7 +289,10 @@ mod tests {
             let long = it.repeat(5000);
             for cut in [fit(&long, SLACK_UNITS_MAX, slack), fit(&long, SLACK_UNITS_MAX, discord)] {
                 let units = cut.encode_utf16().count();
-                assert!((2990..=SLACK_UNITS_MAX).contains(&units) && cut.ends_with('…'), "{it} {units}");
+                assert!(
+                    (2990..=SLACK_UNITS_MAX).contains(&units) && cut.ends_with('…'),
+                    "{it} {units}"
+                );
             }
         }
     }
