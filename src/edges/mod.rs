@@ -1,1 +1,3 @@
-//! edges
+//! The faces: translations to control and back.
+
+pub mod telegram;
