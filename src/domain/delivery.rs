@@ -7,7 +7,7 @@
 //!  pending ──a later row makes it pointless──▶ superseded
 //! ```
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{
     id::{DeliveryId, GroupId, IncidentId, ReceiverId},
@@ -103,6 +103,19 @@ impl State {
     }
 }
 
+/// What came of one attempt to send a row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Attempt {
+    /// Accepted. With how the receiver names the message, where it does.
+    Accepted { reference: Option<String> },
+    /// Try again, not before `after` where the receiver says so (Telegram's `retry_after`).
+    Again { after: Option<SignedDuration>, why: String },
+    /// The message that was to be edited is gone: send it anew.
+    Gone,
+    /// Refused for good: blocked, bad token, unknown chat.
+    Refused { why: String },
+}
+
 /// One row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivery {
@@ -132,3 +145,9 @@ pub struct Delivery {
     /// Also given to the next receiver because this one did not take it.
     pub failed_over: bool,
 }
+
+/// Glyphs that a message may begin with: trouble, warning, deafness, over, no longer watched, test.
+pub const GLYPHS: [&str; 6] = ["🔴", "🟡", "⚪", "✅", "⏸", "🔔"];
+
+/// Events that a machine receiver may be posted.
+pub const EVENTS: [&str; 6] = ["opened", "updated", "acknowledged", "resolved", "repeated", "test"];

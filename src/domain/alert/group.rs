@@ -21,8 +21,10 @@ pub struct Group {
     pub revision: u32,
     /// When a message of it last rang: the clock of the repeats.
     pub rang_at: Timestamp,
-    /// How many members it had when it last rang.
+    /// How many members it had when it last rang, those of its first 30 s included.
     pub members_at_ring: usize,
-    /// A button was pressed or all members ended: who comes later opens a new group.
+    /// A button was pressed: who comes later opens a new group, its own members still edit this one.
+    pub sealed: bool,
+    /// All members ended too long ago to come back: nothing changes it any more. Not loaded at a start.
     pub closed: bool,
 }

@@ -9,7 +9,7 @@ use crate::domain::{
 /// `[[route]]` of the registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
-    /// Empty: every severity.
+    /// Empty: critical alone.
     pub severity: Vec<Severity>,
     /// `kind/name` with `*`; none: every watch.
     pub pattern: Option<String>,

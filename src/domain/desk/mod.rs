@@ -45,6 +45,7 @@ pub struct Settings {
 pub struct Restored {
     /// Unresolved ones, and those resolved within `reopen`.
     pub incidents: Vec<Incident>,
+    /// Those that are not closed.
     pub groups: Vec<Group>,
     pub silences: Vec<Silence>,
     /// The newest committed flip of each watch: (epoch, n).
