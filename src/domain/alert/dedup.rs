@@ -54,16 +54,18 @@ pub fn rule<'a>(
 /// Whoever paused a watch or took it away ended the story; what comes after begins a new one.
 fn comes_back(ended: &Ending) -> bool {
     match ended {
-        Ending::Recovered
-        | Ending::Became(_)
-        | Ending::SettingsChanged
-        | Ending::ByHand { .. } => true,
+        Ending::Recovered | Ending::Became(_) | Ending::SettingsChanged | Ending::ByHand { .. } => {
+            true
+        }
         Ending::Paused | Ending::NoLongerWatched => false,
     }
 }
 
 /// A worse condition swallows the lesser; a lesser one after a worse means that the worse is over.
-#[expect(clippy::wildcard_enum_match_arm, reason = "every other cause ends it by the verdict alone")]
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "every other cause ends it by the verdict alone"
+)]
 fn ending(condition: Condition, flip: &Flip) -> Ending {
     match (&flip.cause, flip.to.condition()) {
         (Cause::Paused { .. }, _) => Ending::Paused,

@@ -52,11 +52,7 @@ pub fn route(settings: &Settings, subject: &Subject, severity: Severity) -> Rout
             .filter(|it| severity == Severity::Critical || !it.human)
             .map(|it| (it.id.clone(), subject.origin.clone()))
             .collect();
-        let rule = if to.is_empty() {
-            "warning: goes to the digest"
-        } else {
-            "its own notify"
-        };
+        let rule = if to.is_empty() { "warning: goes to the digest" } else { "its own notify" };
         return Routed { to, then: Vec::new(), rule, origin: subject.origin.clone() };
     }
     let watch = subject.watch.to_string();

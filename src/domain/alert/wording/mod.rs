@@ -60,7 +60,10 @@ pub fn plain(message: &Message) -> String {
 pub fn test(settings: &Settings, receiver: &ReceiverId, by: &Text) -> Message {
     Message {
         glyph: "🔔",
-        headline: vec![bold("Test"), text(format!(": {} reaches you over {receiver}", settings.node))],
+        headline: vec![
+            bold("Test"),
+            text(format!(": {} reaches you over {receiver}", settings.node)),
+        ],
         lines: vec![vec![text(format!("Asked for by {}", isolated(by)))]],
         quote: Vec::new(),
         footer: settings.node.to_string(),
@@ -189,7 +192,9 @@ fn standing(scene: &Scene<'_>, open: &[&Incident]) -> Vec<Vec<Span>> {
             (false, _) => format!("{} of {}", held.len(), open.len()),
         };
         let (by, until) = (isolated(&last.by), at(last.until));
-        lines.push(vec![text(format!("👤 {by} has {what} until {until}: no repeats, no escalation"))]);
+        lines.push(vec![text(format!(
+            "👤 {by} has {what} until {until}: no repeats, no escalation"
+        ))]);
     }
     if let Some(silence) = scene.silence {
         let (by, until) = (isolated(&silence.by), at(silence.until));
@@ -198,10 +203,17 @@ fn standing(scene: &Scene<'_>, open: &[&Incident]) -> Vec<Vec<Span>> {
     if held.len() == open.len() || scene.silence.is_some() {
         return lines;
     }
-    let step = open.iter().filter_map(|it| it.next_step_at.zip(it.chain.get(it.steps_told))).min_by_key(|it| it.0);
+    let step = open
+        .iter()
+        .filter_map(|it| it.next_step_at.zip(it.chain.get(it.steps_told)))
+        .min_by_key(|it| it.0);
     if let Some((then, step)) = step {
         let to: Vec<String> = step.to.iter().map(ToString::to_string).collect();
-        lines.push(vec![text(format!("Without you: {} hears of it at {}", to.join(", "), at(then)))]);
+        lines.push(vec![text(format!(
+            "Without you: {} hears of it at {}",
+            to.join(", "),
+            at(then)
+        ))]);
     } else if let Some(again) = scene.repeats_at {
         lines.push(vec![text(format!("Without you: I ring again at {}", at(again)))]);
     }
@@ -268,7 +280,9 @@ fn over_one(scene: &Scene<'_>, it: &Incident) -> Message {
     let span = format!("{was} {lasted}, {} to {}", at(broke_at(it)), at(ended));
     let (glyph, what, rest) = match &ending {
         Ending::Recovered => ("✅", back(it), format!(": {span}")),
-        Ending::Became(worse) => ("⏸", format!("{name} {} now", is(*worse).0), format!(": was {span}")),
+        Ending::Became(worse) => {
+            ("⏸", format!("{name} {} now", is(*worse).0), format!(": was {span}"))
+        }
         Ending::Paused => ("⏸", format!("{name} is paused"), format!(": was {span}")),
         Ending::NoLongerWatched => {
             ("⏸", format!("{name} is no longer watched"), format!(": was {span}"))
@@ -322,8 +336,9 @@ fn over_many(scene: &Scene<'_>) -> Message {
     let all = scene.members;
     let first = all.iter().map(|it| broke_at(it)).min().unwrap_or(scene.now);
     let last = all.iter().filter_map(|it| it.resolved.as_ref()).map(|it| it.0).max();
-    let recovered =
-        |it: &&&Incident| matches!(it.resolved, Some((_, Ending::Recovered | Ending::SettingsChanged)));
+    let recovered = |it: &&&Incident| {
+        matches!(it.resolved, Some((_, Ending::Recovered | Ending::SettingsChanged)))
+    };
     let well = all.iter().filter(recovered).count();
     let what = match well == all.len() {
         true => format!("{} {} are back", all.len(), nouns(all)),
