@@ -62,6 +62,8 @@ pub struct Opened {
     /// The newest commit of the last run, if any: since then we saw nothing.
     pub life_stamp: Option<Timestamp>,
     pub facts: Vec<Facts>,
+    /// Rows of facts that cannot be read, by name and with the reason: those watches begin anew.
+    pub unreadable: Vec<String>,
 }
 
 /// Which incidents to list.
@@ -117,7 +119,8 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> Pending<'_, Result<Vec<Delivery>, StoreError>>;
 
-    /// How a human receiver names the newest message of each group that is not closed.
+    /// How a human receiver names the newest message of each group: all that are not closed, and the newest
+    /// of the closed, whose message is still edited when its members recover.
     fn references(
         &self,
     ) -> Pending<'_, Result<Vec<(crate::domain::id::GroupId, String)>, StoreError>>;
