@@ -1,8 +1,8 @@
 //! SQLite: the embedded default. One connection writes, two read; all work runs on tokio's blocking threads.
 //!
 //! ```text
-//!  caller ──waits its turn──▶ connection ──Ok──▶ kept for the next
-//!                                 └──fault, panic──▶ dropped: rolled back, opened anew by the next caller
+//!  caller ──waits its turn──▶ connection ──Ok, full, locked──▶ kept for the next
+//!                                 └──other fault, panic──▶ dropped: opened anew by the next caller
 //! ```
 //!
 //! So a fault that has passed (a disk with room again, a lock let go) needs no restart, and a caller that
@@ -142,6 +142,9 @@ impl Shared {
             Err(trouble) => {
                 let error = told(operation, trouble, &self.path);
                 writer.checked &= error.kind != Fault::Damaged;
+                // A connection opened on a full disk finds no room for its log; the old one has it.
+                let may_stay = matches!(error.kind, Fault::Full | Fault::Busy);
+                writer.connection = Some(connection).filter(|it| may_stay && it.is_autocommit());
                 Err(error)
             }
         }

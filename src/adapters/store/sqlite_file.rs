@@ -21,7 +21,7 @@ const APPLICATION_ID: i64 = 0x4154_4C59;
 const HISTORY: &str = "refinery_schema_history";
 
 /// How long a lock of another program (a backup, a person's `sqlite3`) is waited for.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Files up to this are read through at the first open (about a second); of larger ones a damaged page is
 /// found when it is read.
