@@ -46,9 +46,9 @@ pub(super) enum Trouble {
     File(#[from] std::io::Error),
     #[error("page check: {0}")]
     Damaged(String),
-    #[error("schema {found}, known up to {known}")]
+    #[error("its schema is {found}, this one knows up to {known}")]
     Newer { found: i64, known: i64 },
-    #[error("application id {0:#x}")]
+    #[error("it is the database of another program ({0:#x}), left untouched: name another file")]
     Foreign(i64),
     #[error("the work on the store was cut off")]
     CutOff,
@@ -170,30 +170,15 @@ pub(super) fn told(operation: &'static str, trouble: Trouble, path: &Path) -> St
             "the file {file} is damaged or no database: stop atalaya, move the file and its -wal away (or \
              put a backup in their place), and start again"
         ),
-        Fault::NewerSchema => {
-            let versions = match &trouble {
-                Trouble::Newer { found, known } => {
-                    format!("its schema is {found}, this atalaya knows up to {known}")
-                }
-                other => other.to_string(),
-            };
-            format!(
-                "{file} was written by a newer atalaya ({versions}), and was left untouched: run that \
-                 version, or name another file"
-            )
-        }
+        Fault::NewerSchema => format!(
+            "{file} was written by a newer atalaya ({trouble}), and was left untouched: run that version, \
+             or name another file"
+        ),
         Fault::Busy => format!(
             "another program holds {file} locked: end it (a backup, a sqlite3 shell?); writing goes on by \
              itself"
         ),
-        Fault::Other => match &trouble {
-            Trouble::Foreign(_) => {
-                format!(
-                    "{file} is the database of another program, left untouched: name another file"
-                )
-            }
-            other => format!("{file}: {other}"),
-        },
+        Fault::Other => format!("{file}: {trouble}"),
     };
     StoreError { operation, plain, kind, source: Some(Box::new(trouble)) }
 }
@@ -213,7 +198,6 @@ fn fault(trouble: &Trouble, path: &Path) -> Fault {
     }
 }
 
-#[expect(clippy::wildcard_enum_match_arm, reason = "all other codes say nothing more")]
 fn sqlite_fault(error: &rusqlite::Error, path: &Path) -> Fault {
     match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => Fault::Full,

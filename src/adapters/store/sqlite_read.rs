@@ -1,7 +1,5 @@
 //! SQLite, reading: rows back to the domain's values. A row that cannot be read is named and passed over.
 
-use std::collections::HashMap;
-
 use jiff::Timestamp;
 use rusqlite::{
     Connection, OptionalExtension, Params, Row, params, params_from_iter,
@@ -93,7 +91,7 @@ pub(super) fn desk(
         incidents,
         groups,
         silences,
-        seen,
+        seen: seen.into_iter().collect(),
         last_incident: last(connection, "SELECT max(id) FROM incidents")?,
         last_group: last(connection, "SELECT max(id) FROM messages")?,
         last_delivery: last(connection, "SELECT max(id) FROM deliveries")?,
@@ -103,10 +101,8 @@ pub(super) fn desk(
 }
 
 /// The newest flip of each watch; where history has let go of it, what the facts remember.
-fn seen(
-    connection: &Connection,
-) -> rusqlite::Result<(HashMap<WatchId, (u64, u64)>, Vec<Unreadable>)> {
-    let (pairs, unreadable) = list(
+fn seen(connection: &Connection) -> rusqlite::Result<Listed<(WatchId, (u64, u64))>> {
+    list(
         connection,
         "numbers of",
         "SELECT watch, epoch, n FROM flips WHERE id IN (SELECT max(id) FROM flips GROUP BY watch)
@@ -115,8 +111,7 @@ fn seen(
             WHERE NOT EXISTS (SELECT 1 FROM flips WHERE flips.watch = facts.watch)",
         [],
         |row| Ok((watch(row, 0)?, (number(row, 1)?, number(row, 2)?))),
-    )?;
-    Ok((pairs.into_iter().collect(), unreadable))
+    )
 }
 
 pub(super) fn owed(

@@ -17,6 +17,7 @@ use crate::{
         id::IncidentId,
         incident::Incident,
         silence::Silence,
+        text::Text,
         write::{Facts, FlipRecord, Outcome, Write},
     },
     ports::store::{Commit, Refused},
@@ -229,7 +230,7 @@ fn delivery(connection: &Connection, delivery: &Delivery) -> rusqlite::Result<()
         attempts,
         nanos(*next_at),
         nanos(*deadline),
-        error.as_ref().map(|it| it.as_str()),
+        error.as_ref().map(Text::as_str),
         reference,
         failed_over,
     ])?;
@@ -254,7 +255,7 @@ fn outcome(connection: &Connection, outcome: &Outcome) -> rusqlite::Result<()> {
         attempts,
         nanos(*next_at),
         nanos(*at),
-        error.as_ref().map(|it| it.as_str()),
+        error.as_ref().map(Text::as_str),
         reference,
         failed_over,
     ]))
