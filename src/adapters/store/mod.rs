@@ -2,7 +2,12 @@
 
 #[cfg(test)]
 mod contract;
+#[cfg(test)]
+mod contract_samples;
+
+mod columns;
 mod memory;
+mod memory_rows;
 mod rows;
 mod sqlite;
 mod sqlite_file;
@@ -22,9 +27,9 @@ pub const ROW_BYTES_MAX: usize = 16 * 1024 * 1024;
 pub struct Retention {
     /// Decisions and flips (30 days).
     pub history: SignedDuration,
-    /// Decisions, the newest so many (1,000,000: about 400 MB).
+    /// Decisions, the newest so many (1,000,000: about 200 MB).
     pub decisions_max: u64,
-    /// Flips, the newest so many (500,000: about 80 MB).
+    /// Flips, the newest so many (500,000: about 50 MB).
     pub flips_max: u64,
     /// Resolved incidents (365 days).
     pub incidents: SignedDuration,

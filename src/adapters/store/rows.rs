@@ -1,11 +1,10 @@
-//! Rows: how the domain's values are written down, and the only serde of stored things. The domain knows
+//! Rows: how the domain's values are written down as JSON, and the only serde of stored things. The domain knows
 //! nothing of it: [`record!`] and [`choice!`] name each field, and a field that is added breaks the
 //! build here.
 //!
 //! A field that a row lacks reads as nothing where its type allows (`Option`, `Vec`), so rows of an older
 //! atalaya stay readable when such a field is added; any other new field needs a migration.
-//! Times in columns are nanoseconds since 1970, times in JSON are RFC 3339; floats are exact to one unit in
-//! the last place.
+//! Times are RFC 3339 in full precision; floats are exact to one unit in the last place.
 
 use std::{
     collections::HashSet,
@@ -17,35 +16,28 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
-    de::{self, IgnoredAny, MapAccess, Visitor, value::StrDeserializer},
+    de::{self, IgnoredAny, MapAccess, Visitor},
     ser::{SerializeMap, SerializeTuple},
 };
 
+use super::columns::{Garbled, text, watch};
 use crate::domain::{
     alert::group::Group,
     delivery::{Body, Button, Event, Message, Span},
     detector::Rhythm,
-    id::{DeliveryId, GroupId, IncidentId, Kind, Name, Origin, ReceiverId, SourceId, WatchId},
+    id::{DeliveryId, GroupId, IncidentId, Name, Origin, ReceiverId, SourceId, WatchId},
     incident::{Acknowledgement, Ending, Incident, Severity, Step},
     silence::{Silence, Target},
     text::Text,
     watch::{
-        Cause, Condition, Subject, Verdict,
+        Cause, Condition, Subject,
         agent::{self, Beat, Busy, Heard, Lease, Progress, Report, State},
     },
 };
 
-/// Text that was bounded at the door is not cut again.
-const TEXT_CHARACTERS_MAX: usize = 1 << 20;
-
 /// Words of the code (glyphs, events, defaults) that are kept for the life of the process; there are a
 /// few dozen, and a garbled file must not fill the memory with more.
 const WORDS_MAX: usize = 4_096;
-
-/// A row that cannot be read, in words.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub(super) struct Garbled(pub(super) String);
 
 /// A domain value as JSON.
 ///
@@ -57,55 +49,6 @@ pub(super) fn json<T: Stored>(value: &T) -> Result<String, serde_json::Error> {
 
 pub(super) fn from_json<T: Stored>(text: &str) -> Result<T, Garbled> {
     serde_json::from_str::<In<T>>(text).map(|it| it.0).map_err(|error| Garbled(error.to_string()))
-}
-
-/// A time as a column: nanoseconds since 1970. The first and the last that fit stand for all beyond.
-pub(super) fn nanos(at: Timestamp) -> i64 {
-    let nanos = at.as_nanosecond();
-    i64::try_from(nanos).unwrap_or(if nanos < 0 { i64::MIN } else { i64::MAX })
-}
-
-pub(super) fn moment(nanos: i64) -> Timestamp {
-    match nanos {
-        i64::MIN => Timestamp::MIN,
-        i64::MAX => Timestamp::MAX,
-        // Every other i64 lies between the years 1677 and 2262.
-        nanos => Timestamp::from_nanosecond(i128::from(nanos)).unwrap_or(Timestamp::MAX),
-    }
-}
-
-/// A verdict as a column: the word of an agent's, `part/` and the condition (or `up`) of a part's.
-pub(super) fn verdict_word(verdict: Verdict) -> String {
-    match verdict {
-        Verdict::Agent(verdict) => verdict.word().to_owned(),
-        Verdict::Part(_) => format!("part/{}", verdict.word()),
-    }
-}
-
-pub(super) fn verdict(word: &str) -> Result<Verdict, Garbled> {
-    match word.strip_prefix("part/") {
-        Some("up") => Ok(Verdict::Part(None)),
-        Some(part) => Condition::from_word(part)
-            .map(|it| Verdict::Part(Some(it)))
-            .ok_or_else(|| Garbled(format!("unknown condition {part:?}"))),
-        None => agent::Verdict::read(StrDeserializer::<de::value::Error>::new(word))
-            .map(Verdict::Agent)
-            .map_err(|error| Garbled(error.to_string())),
-    }
-}
-
-/// A watch from its `kind/name`. The name was checked when it came in, by the rules of that time.
-pub(super) fn watch(text: &str) -> Result<WatchId, Garbled> {
-    text.split_once('/')
-        .and_then(|(kind, name)| {
-            let kind = Kind::ALL.into_iter().find(|it| it.word() == kind)?;
-            Some(WatchId::new(kind, name))
-        })
-        .ok_or_else(|| Garbled(format!("unknown watch {text:?}")))
-}
-
-pub(super) fn text(raw: &str) -> Text {
-    Text::clean(raw, TEXT_CHARACTERS_MAX)
 }
 
 /// The word of the code that is written so: the domain holds such words as `&'static str`.
@@ -513,42 +456,6 @@ choice!(BusyRow as "Busy" of Busy { Keep, End, Until { op: Text, for_: SignedDur
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times_sort_as_numbers_and_the_last_stands_for_ever() {
-        let early: Timestamp = "1969-12-31T23:59:59.999999999Z".parse().unwrap();
-        let late: Timestamp = "2026-11-21T03:12:04.118000001Z".parse().unwrap();
-        assert!(nanos(early) < nanos(late));
-        for at in [early, late, Timestamp::MAX, Timestamp::MIN, Timestamp::UNIX_EPOCH] {
-            assert_eq!(moment(nanos(at)), at);
-        }
-    }
-
-    #[test]
-    fn verdicts_are_words_that_tell_an_agent_from_a_part() {
-        for it in [
-            Verdict::Agent(agent::Verdict::Up),
-            Verdict::Agent(agent::Verdict::Down),
-            Verdict::Agent(agent::Verdict::Blind),
-            Verdict::Part(None),
-            Verdict::Part(Some(Condition::Down)),
-            Verdict::Part(Some(Condition::SetAside)),
-        ] {
-            assert_eq!(verdict(&verdict_word(it)), Ok(it));
-        }
-        assert!(verdict("merry").is_err());
-        assert!(verdict("part/merry").is_err());
-    }
-
-    #[test]
-    fn every_word_of_a_verdict_is_the_word_of_the_domain() {
-        for word in ["down", "failed", "overrun", "stalled", "looping", "degraded", "late", "up"]
-            .into_iter()
-            .chain(["waiting", "leaving", "paused", "blind"])
-        {
-            assert_eq!(verdict(word).unwrap().word(), word);
-        }
-    }
 
     #[test]
     fn an_empty_task_is_not_an_unsaid_one() {

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::Connection;
 
-use super::{Retention, rows::nanos};
+use super::{Retention, columns::nanos};
 
 /// Rows of one slice: a commit waits for a few milliseconds at most.
 const SLICE_ROWS: i64 = 1_000;

@@ -8,7 +8,8 @@ use rusqlite::{
 
 use super::{
     REFERENCES_MAX,
-    rows::{self, Garbled, from_json, moment, nanos},
+    columns::{self, Garbled, moment, nanos},
+    rows::{Stored, from_json},
 };
 use crate::{
     domain::{
@@ -245,7 +246,7 @@ fn list<T>(
     Ok((found, unreadable))
 }
 
-fn detail<T: rows::Stored>(row: &Row<'_>) -> Result<T, Garbled> {
+fn detail<T: Stored>(row: &Row<'_>) -> Result<T, Garbled> {
     from_json(&column::<String>(row, 1)?)
 }
 
@@ -264,8 +265,8 @@ fn flip(row: &Row<'_>) -> Result<FlipRecord, Garbled> {
         watch: watch(row, 1)?,
         epoch: number(row, 2)?,
         n: number(row, 3)?,
-        from: rows::verdict(&column::<String>(row, 4)?)?,
-        to: rows::verdict(&column::<String>(row, 5)?)?,
+        from: columns::verdict(&column::<String>(row, 4)?)?,
+        to: columns::verdict(&column::<String>(row, 5)?)?,
         at: moment(column(row, 6)?),
         noticed_at: moment(column(row, 7)?),
     })
@@ -277,8 +278,8 @@ fn decision(row: &Row<'_>) -> Result<Decision, Garbled> {
         watch: watch(row, 2)?,
         incident: column::<Option<i64>>(row, 3)?.map(|it| IncidentId(it.cast_unsigned())),
         stage: word(row, 4, Stage::from_word)?,
-        outcome: rows::text(&column::<String>(row, 5)?),
-        rule: rows::text(&column::<String>(row, 6)?),
+        outcome: columns::text(&column::<String>(row, 5)?),
+        rule: columns::text(&column::<String>(row, 6)?),
         origin: from_json(&column::<String>(row, 7)?)?,
         receiver: column::<Option<String>>(row, 8)?.map(|it| ReceiverId::new(&it)),
     })
@@ -308,7 +309,7 @@ fn delivery(row: &Row<'_>) -> Result<Delivery, Garbled> {
         attempts: column(row, 11)?,
         next_at: moment(column(row, 12)?),
         deadline: moment(column(row, 13)?),
-        error: column::<Option<String>>(row, 14)?.map(|it| rows::text(&it)),
+        error: column::<Option<String>>(row, 14)?.map(|it| columns::text(&it)),
         reference: column(row, 15)?,
         failed_over: column(row, 16)?,
     })
@@ -324,7 +325,7 @@ fn number(row: &Row<'_>, place: usize) -> Result<u64, Garbled> {
 }
 
 fn watch(row: &Row<'_>, place: usize) -> Result<WatchId, Garbled> {
-    rows::watch(&column::<String>(row, place)?)
+    columns::watch(&column::<String>(row, place)?)
 }
 
 fn word<T>(row: &Row<'_>, place: usize, read: fn(&str) -> Option<T>) -> Result<T, Garbled> {

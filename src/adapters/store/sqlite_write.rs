@@ -7,7 +7,8 @@ use rusqlite::{CachedStatement, Connection, ErrorCode, TransactionBehavior, para
 
 use super::{
     ROW_BYTES_MAX,
-    rows::{self, Stored, json, nanos},
+    columns::{nanos, verdict_word},
+    rows::{Stored, json},
 };
 use crate::{
     domain::{
@@ -154,8 +155,8 @@ fn flip(connection: &Connection, flip: &FlipRecord) -> rusqlite::Result<()> {
         nanos(*at),
         epoch.cast_signed(),
         n.cast_signed(),
-        rows::verdict_word(*from),
-        rows::verdict_word(*to),
+        verdict_word(*from),
+        verdict_word(*to),
         nanos(*noticed_at),
     ]))
 }
