@@ -7,7 +7,7 @@
 //!  pending ──a later row makes it pointless──▶ superseded
 //! ```
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{
     id::{DeliveryId, GroupId, IncidentId, ReceiverId},
@@ -75,6 +75,53 @@ pub enum Body {
     Event(Event),
 }
 
+/// Lines of a quotation that the first condensing keeps.
+const QUOTE_LINES_KEPT: usize = 5;
+
+impl Message {
+    /// Whether it says that the trouble is over or no longer watched: nobody need wake for it.
+    pub fn is_over(&self) -> bool {
+        matches!(self.glyph, "✅" | "⏸")
+    }
+
+    /// The same message, shorter with each `step` from 0: the quotation shrinks to its last lines, then to
+    /// its last, then goes; then all lines but the first shrink to their number, then all. The first
+    /// line never. None when nothing is left to shrink.
+    pub fn condensed(&self, step: usize) -> Option<Self> {
+        let (quote, lines) = match step {
+            0 => (QUOTE_LINES_KEPT, usize::MAX),
+            1 => (1, usize::MAX),
+            2 => (0, usize::MAX),
+            3 => (0, 1),
+            4 => (0, 0),
+            _ => return None,
+        };
+        let mut short = self.clone();
+        short.quote.drain(..self.quote.len().saturating_sub(quote));
+        short.lines.truncate(lines);
+        let left_out = self.lines.len() - short.lines.len();
+        if 0 < left_out {
+            short.lines.push(vec![Span::Italic(format!("{left_out} more lines left out"))]);
+        }
+        Some(short)
+    }
+}
+
+impl Body {
+    /// What a person reads; none for a machine.
+    pub fn message(&self) -> Option<&Message> {
+        match self {
+            Self::New { message, .. } | Self::Edit { message } => Some(message),
+            Self::Event(_) => None,
+        }
+    }
+
+    /// Whether a machine learns from it that the incident is over.
+    pub fn is_end(&self) -> bool {
+        matches!(self, Self::Event(event) if event.status == "resolved")
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum State {
     Pending,
@@ -101,6 +148,19 @@ impl State {
     pub fn from_word(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|it| it.word() == word)
     }
+}
+
+/// What came of one attempt to send a row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Attempt {
+    /// Accepted. With how the receiver names the message, where it does.
+    Accepted { reference: Option<String> },
+    /// Try again, not before `after` where the receiver says so (Telegram's `retry_after`).
+    Again { after: Option<SignedDuration>, why: String },
+    /// The message that was to be edited is gone: send it anew.
+    Gone,
+    /// Refused for good: blocked, bad token, unknown chat.
+    Refused { why: String },
 }
 
 /// One row.
@@ -132,3 +192,9 @@ pub struct Delivery {
     /// Also given to the next receiver because this one did not take it.
     pub failed_over: bool,
 }
+
+/// Glyphs that a message may begin with: trouble, warning, deafness, over, no longer watched, test.
+pub const GLYPHS: [&str; 6] = ["🔴", "🟡", "⚪", "✅", "⏸", "🔔"];
+
+/// Events that a machine receiver may be posted.
+pub const EVENTS: [&str; 6] = ["opened", "updated", "acknowledged", "resolved", "repeated", "test"];

@@ -91,11 +91,14 @@ pub struct Incident {
     /// How many steps of the chain were told.
     pub steps_told: usize,
     pub next_step_at: Option<Timestamp>,
+    /// When machines that were told of it hear of it again. People's repeats are their group's.
+    pub repeat_at: Option<Timestamp>,
 }
 
 /// One step of a route's chain: `then = [{ after = "15m", to = ["hook"] }]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
+    /// Counted from the step before it, or from the opening.
     pub after: SignedDuration,
     pub to: Vec<ReceiverId>,
 }

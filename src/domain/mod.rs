@@ -9,6 +9,7 @@ pub mod detector;
 pub mod hearing;
 pub mod id;
 pub mod incident;
+pub mod outbox;
 pub mod registry;
 pub mod restart;
 pub mod silence;

@@ -1,5 +1,7 @@
 //! Silence: nothing of these watches rings until it ends; recovery is told all the same.
 
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
 use jiff::Timestamp;
 
 use super::{id::WatchId, text::Text};
@@ -30,6 +32,59 @@ impl Target {
             Self::Watch(it) => it == watch,
             Self::Pattern(pattern) => glob(pattern, &watch.to_string()),
         }
+    }
+}
+
+/// All silences that hold, found by watch without looking at each.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Silences {
+    all: BTreeMap<u64, Silence>,
+    of_watch: HashMap<WatchId, BTreeSet<u64>>,
+    patterns: BTreeSet<u64>,
+}
+
+impl Silences {
+    pub fn insert(&mut self, silence: Silence) {
+        let _ = match &silence.target {
+            Target::Watch(watch) => {
+                self.of_watch.entry(watch.clone()).or_default().insert(silence.id)
+            }
+            Target::Pattern(_) => self.patterns.insert(silence.id),
+        };
+        self.all.insert(silence.id, silence);
+    }
+
+    pub fn remove(&mut self, id: u64) -> Option<Silence> {
+        let silence = self.all.remove(&id)?;
+        self.patterns.remove(&id);
+        if let Target::Watch(watch) = &silence.target
+            && let Some(ids) = self.of_watch.get_mut(watch)
+        {
+            ids.remove(&id);
+            if ids.is_empty() {
+                self.of_watch.remove(watch);
+            }
+        }
+        Some(silence)
+    }
+
+    /// The silence that holds longest over a watch.
+    pub fn over(&self, watch: &WatchId) -> Option<&Silence> {
+        let named = self.of_watch.get(watch).into_iter().flatten();
+        let all = named.chain(&self.patterns).filter_map(|id| self.all.get(id));
+        all.filter(|it| it.target.matches(watch)).max_by_key(|it| (it.until, it.id))
+    }
+
+    pub fn get_mut(&mut self, id: u64) -> Option<&mut Silence> {
+        self.all.get_mut(&id)
+    }
+
+    pub fn get(&self, id: u64) -> Option<&Silence> {
+        self.all.get(&id)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Silence> {
+        self.all.values()
     }
 }
 

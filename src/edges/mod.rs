@@ -1,4 +1,5 @@
-//! Edges: translations of `control` to what people and programs speak, and back.
+//! The faces: translations to control and back.
 
 pub mod cli;
 pub mod http;
+pub mod telegram;

@@ -62,6 +62,8 @@ pub struct Opened {
     /// The newest commit of the last run, if any: since then we saw nothing.
     pub life_stamp: Option<Timestamp>,
     pub facts: Vec<Facts>,
+    /// Rows of facts that cannot be read, by name and with the reason: those watches begin anew.
+    pub unreadable: Vec<String>,
 }
 
 /// Which incidents to list.
@@ -87,7 +89,10 @@ pub trait Store: Send + Sync + 'static {
 
     /// Group commit: applies each commit in order, all in one durable transaction; a refused one leaves no
     /// trace and does not harm the others. `at` becomes the life-stamp. With no commits it stamps only.
-    /// When this returns `Ok`, what stands is on the disk.
+    /// When this returns `Ok`, what stands is on the disk; where nothing but facts or the stamp was written,
+    /// it survives the process, and the power from the next other commit on.
+    ///
+    /// Writers are told apart by name; they count from anew with each process.
     ///
     /// # Errors
     /// When the store did not work: nothing of the batch stands.
@@ -110,14 +115,16 @@ pub trait Store: Send + Sync + 'static {
     /// Sets aside a row that crashed its reader three times: kept, no longer loaded.
     fn set_aside(&self, incident: IncidentId) -> Pending<'_, Result<(), StoreError>>;
 
-    /// Rows of a receiver that are pending or were being sent, oldest first.
+    /// Rows of a receiver that are pending or were being sent, oldest first. A row that cannot be read is
+    /// given up (kept as failed) and does not stop the rest.
     fn owed(
         &self,
         receiver: Option<ReceiverId>,
         limit: usize,
     ) -> Pending<'_, Result<Vec<Delivery>, StoreError>>;
 
-    /// How a human receiver names the newest message of each group that is not closed.
+    /// How a human receiver names the newest message of each group: all that are not closed, and the newest
+    /// of the closed, whose message is still edited when its members recover.
     fn references(
         &self,
     ) -> Pending<'_, Result<Vec<(crate::domain::id::GroupId, String)>, StoreError>>;

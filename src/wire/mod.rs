@@ -1,1 +1,6 @@
-//! wire
+//! What others write and read, ignorant of atalaya.
+
+#[cfg(test)]
+pub(crate) mod fake;
+pub mod http;
+pub mod telegram;

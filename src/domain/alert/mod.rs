@@ -1,6 +1,64 @@
 //! What an incident's change tells to whom: the stages in the order in which they speak.
+//!
+//! ```text
+//! flip ─▶ dedup (same trouble, a relapse, or new?) ─▶ route (who?) ─▶ group (which message, does it ring?)
+//!      ─▶ wording (what a person reads) · event (what a program reads)
+//! ```
 
 pub mod dedup;
+pub mod event;
 pub mod group;
 pub mod route;
 pub mod wording;
+
+use jiff::SignedDuration;
+
+use super::{id::ReceiverId, text::Text};
+
+/// Why a receiver hears of an incident: what makes a message ring (faces.md 2, "What rings").
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reason {
+    Opened,
+    /// It broke again, so long after it had come back.
+    Relapsed {
+        after: SignedDuration,
+    },
+    /// It weighs more than it did.
+    Rose,
+    /// A silence ended while the trouble is still there.
+    SilenceEnded {
+        id: u64,
+    },
+    /// An acknowledgement reached its limit, or its author gave it back.
+    Unacknowledged {
+        by: Text,
+        released: bool,
+    },
+    Repeated,
+    /// The next step of the chain: nobody had acknowledged.
+    Escalated,
+    /// Another receiver did not take it.
+    FailedOver {
+        from: ReceiverId,
+        why: Text,
+    },
+}
+
+impl Reason {
+    /// The rule, as `why` names it.
+    pub fn rule(&self) -> String {
+        match self {
+            Self::Opened => "opened".into(),
+            Self::Relapsed { .. } => "relapse: rings".into(),
+            Self::Rose => "rise in severity: rings".into(),
+            Self::SilenceEnded { id } => format!("silence {id} ended and it is still so: rings"),
+            Self::Unacknowledged { by, released: true } => format!("{by} gave it back: rings"),
+            Self::Unacknowledged { by, released: false } => {
+                format!("the acknowledgement of {by} ended and it is still so: rings")
+            }
+            Self::Repeated => "repeat: rings".into(),
+            Self::Escalated => "not acknowledged: the next step of the chain".into(),
+            Self::FailedOver { from, why } => format!("{from} did not take it: {why}"),
+        }
+    }
+}

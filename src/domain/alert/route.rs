@@ -2,14 +2,17 @@
 //! route that matches, else every human receiver what is critical.
 
 use crate::domain::{
+    desk::Settings,
     id::{Origin, ReceiverId},
     incident::{Severity, Step},
+    silence::glob,
+    watch::Subject,
 };
 
 /// `[[route]]` of the registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
-    /// Empty: every severity.
+    /// Empty: critical alone.
     pub severity: Vec<Severity>,
     /// `kind/name` with `*`; none: every watch.
     pub pattern: Option<String>,
@@ -25,4 +28,76 @@ pub struct Receiver {
     /// A chat is human and gets groups; a webhook, channel or log is a machine and gets every incident singly.
     pub human: bool,
     pub origin: Origin,
+}
+
+/// Who is told, and the rule that says so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Routed {
+    pub to: Vec<(ReceiverId, Origin)>,
+    pub then: Vec<Step>,
+    pub rule: &'static str,
+    /// Where the rule stands that told nobody.
+    pub origin: Origin,
+}
+
+/// Info goes to the log alone; a warning reaches who is named for it by a route, and the machines of
+/// the watch's own `notify`; the digest has the rest.
+pub fn route(settings: &Settings, subject: &Subject, severity: Severity) -> Routed {
+    if severity == Severity::Info {
+        return nobody("info: goes to the log", "severity info");
+    }
+    if !subject.notify.is_empty() {
+        let named = settings.receivers.iter().filter(|it| subject.notify.contains(&it.id));
+        let to: Vec<_> = named
+            .filter(|it| severity == Severity::Critical || !it.human)
+            .map(|it| (it.id.clone(), subject.origin.clone()))
+            .collect();
+        let rule = if to.is_empty() { "warning: goes to the digest" } else { "its own notify" };
+        return Routed { to, then: Vec::new(), rule, origin: subject.origin.clone() };
+    }
+    let watch = subject.watch.to_string();
+    if let Some(route) = settings.routes.iter().find(|it| it.matches(&watch, severity)) {
+        return Routed {
+            to: route.to.iter().map(|it| (it.clone(), route.origin.clone())).collect(),
+            then: route.then.clone(),
+            rule: "first route that matches",
+            origin: route.origin.clone(),
+        };
+    }
+    match severity {
+        Severity::Critical => everyone(settings, subject),
+        Severity::Warning | Severity::Info => {
+            nobody("warning: goes to the digest", "severity warning")
+        }
+    }
+}
+
+impl Route {
+    fn matches(&self, watch: &str, severity: Severity) -> bool {
+        let weighs = match self.severity.as_slice() {
+            [] => severity == Severity::Critical,
+            listed => listed.contains(&severity),
+        };
+        weighs && self.pattern.as_deref().is_none_or(|it| glob(it, watch))
+    }
+}
+
+/// Every human receiver, else every receiver; never only the one that the trouble is about.
+fn everyone(settings: &Settings, subject: &Subject) -> Routed {
+    let others = || settings.receivers.iter().filter(|it| it.id.watch() != subject.watch);
+    let human = others().any(|it| it.human);
+    let to: Vec<_> = others()
+        .filter(|it| it.human || !human)
+        .map(|it| (it.id.clone(), it.origin.clone()))
+        .collect();
+    let rule = match (to.is_empty(), human) {
+        (true, _) => "no receiver is set up",
+        (false, true) => "no route matches: every human receiver",
+        (false, false) => "no route matches, no human receiver: every receiver",
+    };
+    Routed { to, then: Vec::new(), rule, origin: Origin::Default("routes") }
+}
+
+fn nobody(rule: &'static str, origin: &'static str) -> Routed {
+    Routed { to: Vec::new(), then: Vec::new(), rule, origin: Origin::Default(origin) }
 }

@@ -1,0 +1,308 @@
+//! Telling: carries an incident's change to its receivers, or writes down why not.
+
+use super::{
+    Desk,
+    batch::{Batch, Owed, Ruled},
+    later,
+};
+use crate::domain::{
+    alert::{
+        Reason, event,
+        group::{Group, Voice},
+        route::route,
+        wording::{self, Scene},
+    },
+    decision::Stage,
+    delivery::Body,
+    id::{GroupId, IncidentId, Origin, ReceiverId},
+    write::Write,
+};
+
+/// Why nobody may be disturbed by an incident now.
+pub(super) struct Muted {
+    stage: Stage,
+    rule: String,
+    origin: Origin,
+    silence: Option<u64>,
+}
+
+impl Desk {
+    /// Decides an open incident as if it opened now: who hears of it, in which message, with a sound or not.
+    pub(super) fn tell(&mut self, id: IncidentId, reason: &Reason, batch: &mut Batch) {
+        batch.incidents.insert(id);
+        if self.hold(id, batch) {
+            for group in self.books.groups_of(id) {
+                batch.edit(group.id);
+            }
+            return;
+        }
+        let Some(incident) = self.books.incident(id) else { return };
+        let routed = route(&self.settings, &incident.subject, incident.severity);
+        if routed.to.is_empty() {
+            let (watch, incident) = (&incident.watch, Some(id));
+            let origin = routed.origin;
+            let ruled = Ruled { watch, incident, stage: Stage::Route, origin, receiver: None };
+            batch.decide(ruled, "not told", routed.rule);
+            return;
+        }
+        for (receiver, origin) in &routed.to {
+            let rule = match reason {
+                Reason::Opened => routed.rule.to_owned(),
+                _ => reason.rule(),
+            };
+            self.tell_one(id, receiver, reason, &rule, origin, batch);
+        }
+        self.arm_step(id, batch);
+    }
+
+    /// Sets the clock of the chain's next step.
+    pub(super) fn arm_step(&mut self, id: IncidentId, batch: &Batch) {
+        if let Some(incident) = self.books.incident_mut(id) {
+            let step = incident.chain.get(incident.steps_told);
+            incident.next_step_at = step.map(|it| later(batch.now, it.after));
+        }
+    }
+
+    /// Whether something mutes the incident; if so that is stored and counted, and its clocks stop until
+    /// what mutes it ends.
+    pub(super) fn hold(&mut self, id: IncidentId, batch: &mut Batch) -> bool {
+        let Some(muted) = self.muted(id) else { return false };
+        if let Some(silence) = muted.silence.and_then(|it| self.silences.get_mut(it)) {
+            silence.muted += 1;
+            batch.silences.insert(silence.id);
+        }
+        let Some(incident) = self.books.incident_mut(id) else { return true };
+        incident.next_step_at = None;
+        incident.repeat_at = None;
+        let (watch, incident) = (&incident.watch, Some(id));
+        let Muted { stage, rule, origin, .. } = muted;
+        batch.incidents.insert(id);
+        batch.decide(Ruled { watch, incident, stage, origin, receiver: None }, "held", &rule);
+        true
+    }
+
+    pub(super) fn muted(&self, id: IncidentId) -> Option<Muted> {
+        let incident = self.books.incident(id)?;
+        if let Some(silence) = self.silences.over(&incident.watch) {
+            return Some(Muted {
+                stage: Stage::Silence,
+                rule: format!("silenced by #{} of {}", silence.id, silence.by),
+                origin: Origin::Default("silence"),
+                silence: Some(silence.id),
+            });
+        }
+        let held = incident.acknowledgement.as_ref()?;
+        Some(Muted {
+            stage: Stage::Acknowledge,
+            rule: format!("acknowledged by {} until {}", held.by, held.until),
+            origin: Origin::Default("acknowledgement"),
+            silence: None,
+        })
+    }
+
+    /// One receiver. One that the settings no longer know hears nothing.
+    pub(super) fn tell_one(
+        &mut self,
+        id: IncidentId,
+        receiver: &ReceiverId,
+        reason: &Reason,
+        rule: &str,
+        origin: &Origin,
+        batch: &mut Batch,
+    ) {
+        let Some(human) =
+            self.settings.receivers.iter().find(|it| it.id == *receiver).map(|it| it.human)
+        else {
+            return;
+        };
+        let Some(incident) = self.books.incident_mut(id) else { return };
+        let knows = incident.told.contains(receiver);
+        if !knows {
+            incident.told.push(receiver.clone());
+        }
+        let voice = if human {
+            self.tell_human(id, receiver, reason, rule, batch)
+        } else {
+            self.tell_machine(id, receiver, reason, knows, batch);
+            Voice::Ring(rule.to_owned())
+        };
+        let Some(incident) = self.books.incident(id) else { return };
+        let (stage, outcome, rule) = match &voice {
+            Voice::Ring(rule) => (stage(reason), "told", rule),
+            Voice::Edit(rule) => (Stage::Group, "edited only", rule),
+        };
+        let (watch, incident, origin) = (&incident.watch, Some(id), origin.clone());
+        let ruled = Ruled { watch, incident, stage, origin, receiver: Some(receiver) };
+        batch.decide(ruled, outcome, rule);
+    }
+
+    fn tell_machine(
+        &mut self,
+        id: IncidentId,
+        receiver: &ReceiverId,
+        reason: &Reason,
+        knows: bool,
+        batch: &mut Batch,
+    ) {
+        let event = match reason {
+            Reason::Opened | Reason::Relapsed { .. } => "opened",
+            _ if !knows => "opened",
+            Reason::Repeated => "repeated",
+            Reason::Rose
+            | Reason::SilenceEnded { .. }
+            | Reason::Unacknowledged { .. }
+            | Reason::Escalated
+            | Reason::FailedOver { .. } => "updated",
+        };
+        let repeat_at = later(batch.now, self.settings.repeat);
+        if let Some(incident) = self.books.incident_mut(id) {
+            incident.repeat_at = Some(repeat_at);
+        }
+        self.post(id, receiver, event, Some(reason), batch);
+    }
+
+    /// One event to one machine: every change is a revision of its own.
+    fn post(
+        &mut self,
+        id: IncidentId,
+        receiver: &ReceiverId,
+        event: &'static str,
+        reason: Option<&Reason>,
+        batch: &mut Batch,
+    ) {
+        let Some(incident) = self.books.incident_mut(id) else { return };
+        incident.revision = incident.revision.saturating_add(1);
+        let Some(incident) = self.books.incident(id) else { return };
+        let message = wording::message(&Scene {
+            settings: &self.settings,
+            members: &[incident],
+            reason,
+            silence: None,
+            repeats_at: None,
+            now: batch.now,
+        });
+        let owed = Owed {
+            key: format!("i{}/{receiver}/{}", id.0, incident.revision),
+            receiver: receiver.clone(),
+            group: None,
+            incidents: vec![id],
+            condition: incident.condition,
+            severity: incident.severity,
+            revision: incident.revision,
+            body: Body::Event(event::event(event, incident, wording::plain(&message))),
+        };
+        batch.incidents.insert(id);
+        self.owe(owed, batch);
+    }
+
+    fn tell_human(
+        &mut self,
+        id: IncidentId,
+        receiver: &ReceiverId,
+        reason: &Reason,
+        rule: &str,
+        batch: &mut Batch,
+    ) -> Voice {
+        let Some(incident) = self.books.incident(id) else { return Voice::Edit(String::new()) };
+        let (condition, severity) = (incident.condition, incident.severity);
+        let within = self.settings.join_within;
+        let (group, voice) = if let Some(mine) = self.books.group_with(id, receiver) {
+            let voice = self.books.group(mine).map(|it| it.again(reason, within, batch.now));
+            (mine, voice)
+        } else if let Some(open) = self.books.joinable(receiver, condition) {
+            self.books.join(id, open);
+            (open, self.books.group(open).map(|it| it.joined(severity, within, batch.now)))
+        } else {
+            (self.open_group(id, receiver, batch), None)
+        };
+        let voice = voice.unwrap_or_else(|| Voice::Ring(rule.to_owned()));
+        match &voice {
+            Voice::Ring(_) => batch.ring(group, reason),
+            Voice::Edit(_) => batch.edit(group),
+        }
+        voice
+    }
+
+    fn open_group(&mut self, id: IncidentId, receiver: &ReceiverId, batch: &Batch) -> GroupId {
+        self.last.group += 1;
+        let group = GroupId(self.last.group);
+        if let Some(incident) = self.books.incident(id) {
+            self.books.add_group(Group {
+                id: group,
+                receiver: receiver.clone(),
+                condition: incident.condition,
+                members: Vec::new(),
+                opened_at: batch.now,
+                revision: 0,
+                rang_at: batch.now,
+                members_at_ring: 0,
+                sealed: false,
+                closed: false,
+            });
+            self.books.join(id, group);
+        }
+        group
+    }
+
+    /// Shows a change that makes no sound to those who were told of the incident: people see their
+    /// message edited, machines get the event.
+    pub(super) fn show(&mut self, id: IncidentId, event: &'static str, batch: &mut Batch) {
+        batch.incidents.insert(id);
+        for group in self.books.groups_of(id) {
+            batch.edit(group.id);
+        }
+        let Some(incident) = self.books.incident(id) else { return };
+        let (watch, told) = (incident.watch.clone(), incident.told.clone());
+        let decide = |batch: &mut Batch, receiver, outcome, rule: &str| {
+            let origin = Origin::Default("who was told of the opening");
+            let stage = Stage::Group;
+            batch.decide(
+                Ruled { watch: &watch, incident: Some(id), stage, origin, receiver },
+                outcome,
+                rule,
+            );
+        };
+        if told.is_empty() {
+            decide(batch, None, "not told", "nobody was told of the opening");
+        }
+        let receivers = self.settings.clone();
+        for receiver in receivers.receivers.iter().filter(|it| told.contains(&it.id)) {
+            let rule = format!("{event}: makes no sound");
+            if receiver.human {
+                decide(batch, Some(&receiver.id), "edited only", &rule);
+            } else {
+                decide(batch, Some(&receiver.id), "told", event);
+                self.post(id, &receiver.id, event, None, batch);
+            }
+        }
+    }
+
+    /// Every message of an incident changes at its next opportunity, and takes in nobody new.
+    pub(super) fn seal(&mut self, id: IncidentId, batch: &mut Batch) {
+        let groups: Vec<GroupId> = self.books.groups_of(id).map(|it| it.id).collect();
+        for group in groups {
+            self.books.seal(group);
+            batch.edit(group);
+        }
+    }
+
+    /// Drops an incident that can no longer come back, and the groups that held nobody else.
+    pub(super) fn forget(&mut self, id: IncidentId, batch: &mut Batch) {
+        for group in self.books.forget(id) {
+            if self.books.known_members(group) == 0 {
+                batch.rows.extend(self.books.close(group).map(|it| Write::Group(Box::new(it))));
+            }
+        }
+    }
+}
+
+/// Which stage speaks, by the reason.
+fn stage(reason: &Reason) -> Stage {
+    match reason {
+        Reason::Opened | Reason::Relapsed { .. } | Reason::Rose | Reason::Escalated => Stage::Route,
+        Reason::SilenceEnded { .. } => Stage::Silence,
+        Reason::Unacknowledged { .. } => Stage::Acknowledge,
+        Reason::Repeated => Stage::Repeat,
+        Reason::FailedOver { .. } => Stage::Delivery,
+    }
+}

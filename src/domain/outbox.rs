@@ -1,0 +1,359 @@
+//! Outbox: when a row is sent, what it is merged with, and what becomes of it after an attempt. One
+//! lane per receiver; the rows are the store's, a lane remembers only its pace.
+//!
+//! ```text
+//! rows of a receiver ─▶ next: units (a group's rows merged; a machine's rows one by one, in order per
+//! incident) ─▶ due, in flight, resting? ─▶ Dispatch ─▶ attempt ─▶ after_attempt: outcomes, fail-over
+//! ```
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{
+    delivery::{Attempt, Body, Delivery, Message, State},
+    desk::Undelivered,
+    id::{DeliveryId, GroupId, IncidentId},
+    incident::Severity,
+    text::Text,
+    write::{Outcome, Write},
+};
+
+/// One edit a second of one message (behaviour.md 9).
+const EDIT_EVERY: SignedDuration = SignedDuration::from_secs(1);
+/// The first wait after a failure; doubles up to [`RETRY_MAX`] (behaviour.md 10).
+const RETRY_FIRST: SignedDuration = SignedDuration::from_secs(1);
+const RETRY_MAX: SignedDuration = SignedDuration::from_secs(300);
+/// A critical message that was not accepted for so long also goes to the next receiver (behaviour.md 10).
+const FAIL_OVER_AFTER: SignedDuration = SignedDuration::from_secs(120);
+/// The words of a refusal.
+const ERROR_CHARACTERS_MAX: usize = 300;
+
+/// What one receiver's lane remembers between two rows; nothing of it need survive a crash.
+#[derive(Debug, Clone)]
+pub struct Lane {
+    at_once: usize,
+    /// The receiver asked for a pause (Telegram's `retry_after`).
+    rests_until: Option<Timestamp>,
+    sent_at: HashMap<GroupId, Timestamp>,
+    /// Groups whose message is gone: their next edit is a new message.
+    gone: HashSet<GroupId>,
+}
+
+/// A row to send now, with the newest body of those that it stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dispatch {
+    pub delivery: Delivery,
+    /// Older or newer rows of the same message that become superseded when this one is accepted.
+    pub covers: Vec<DeliveryId>,
+}
+
+/// What is to be done for a receiver now.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Next {
+    /// Mark these `Sending` and send them.
+    pub send: Vec<Dispatch>,
+    /// Rows that were given up, or that also go elsewhere from now on.
+    pub outcomes: Vec<Outcome>,
+    /// For [`crate::domain::desk::Desk::undelivered`].
+    pub undelivered: Vec<Undelivered>,
+    /// When to look again, if nothing else happens.
+    pub again_at: Option<Timestamp>,
+}
+
+/// What came of one attempt.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Settled {
+    pub writes: Vec<Write>,
+    pub undelivered: Option<Undelivered>,
+}
+
+/// Rows that are sent together or not at all, oldest first.
+struct Unit<'a> {
+    /// The row that carries the others: the last new message, else the last edit.
+    lead: &'a Delivery,
+    rows: Vec<&'a Delivery>,
+}
+
+/// After a crash nobody knows what became of a row that was being sent: it is sent again.
+pub fn recovered(rows: &mut [Delivery]) {
+    for row in rows.iter_mut().filter(|it| it.state == State::Sending) {
+        row.state = State::Pending;
+    }
+}
+
+impl Lane {
+    /// `at_once`: rows in flight, 1 for a human receiver, 8 for a machine.
+    pub fn new(at_once: usize) -> Self {
+        Self { at_once, rests_until: None, sent_at: HashMap::new(), gone: HashSet::new() }
+    }
+
+    /// What to do with a receiver's owed rows (pending and sending), given in the order of their ids.
+    pub fn next(&self, rows: &[Delivery], now: Timestamp) -> Next {
+        let mut next = Next::default();
+        let in_flight = rows.iter().filter(|it| it.state == State::Sending).count();
+        let mut free = self.at_once.saturating_sub(in_flight);
+        for unit in units(rows, now, &mut next.outcomes) {
+            let lead = unit.lead;
+            let mut failed_over = false;
+            if let Some(at) = unit.fails_over_at() {
+                failed_over = at <= now;
+                if failed_over {
+                    let why = lead.error.clone().unwrap_or_else(|| {
+                        Text::clean("nobody accepted it for 2 m", ERROR_CHARACTERS_MAX)
+                    });
+                    next.outcomes.push(Outcome { failed_over: true, ..outcome(lead, now) });
+                    next.undelivered.push(undelivered(lead, why));
+                } else {
+                    next.look_at(at);
+                }
+            }
+            if now < unit.deadline() {
+                next.look_at(unit.deadline());
+            }
+            let due = self.due(&unit);
+            if now < due {
+                next.look_at(due);
+            } else if 0 < free {
+                free -= 1;
+                let mut dispatch = self.merged(&unit);
+                dispatch.delivery.failed_over |= failed_over;
+                next.send.push(dispatch);
+            }
+        }
+        next
+    }
+
+    fn due(&self, unit: &Unit<'_>) -> Timestamp {
+        let rows = unit.rows.iter().map(|it| it.next_at).max();
+        let paced = unit.lead.group.and_then(|it| self.sent_at.get(&it));
+        let paced = paced.map(|at| later(*at, EDIT_EVERY));
+        [rows, paced, self.rests_until].into_iter().flatten().max().unwrap_or(Timestamp::MIN)
+    }
+
+    /// The last body counts. What was never told rings, unless it is over by now: then it is told late.
+    fn merged(&self, unit: &Unit<'_>) -> Dispatch {
+        let lead = unit.lead;
+        let mut delivery = lead.clone();
+        delivery.failed_over = unit.rows.iter().any(|it| it.failed_over);
+        delivery.attempts = unit.rows.iter().map(|it| it.attempts).max().unwrap_or(0);
+        let rang = unit.rows.iter().any(|it| matches!(it.body, Body::New { rings: true, .. }));
+        let last = unit.rows.last().map_or(&lead.body, |it| &it.body);
+        if let Some(message) = last.message() {
+            let anew = lead.group.is_some_and(|it| self.gone.contains(&it));
+            let message = message.clone();
+            delivery.body = match lead.body {
+                Body::New { .. } => {
+                    let rings = rang && !message.is_over();
+                    Body::New { message, rings }
+                }
+                Body::Edit { .. } if anew => Body::New { message, rings: false },
+                Body::Edit { .. } | Body::Event(_) => Body::Edit { message },
+            };
+        }
+        if let Some(last) = unit.rows.last() {
+            delivery.incidents.clone_from(&last.incidents);
+        }
+        let covers = unit.rows.iter().map(|it| it.id).filter(|it| *it != lead.id).collect();
+        Dispatch { delivery, covers }
+    }
+
+    /// What an attempt means for the rows. `jitter` is drawn from 0 to 1.
+    pub fn after_attempt(
+        &mut self,
+        send: &Dispatch,
+        attempt: &Attempt,
+        now: Timestamp,
+        jitter: f64,
+    ) -> Settled {
+        let row = &send.delivery;
+        let mut end = Outcome { attempts: row.attempts.saturating_add(1), ..outcome(row, now) };
+        if let Some(group) = row.group {
+            self.sent_at.retain(|_, at| now < later(*at, EDIT_EVERY));
+            self.sent_at.insert(group, now);
+        }
+        let mut settled = Settled::default();
+        match attempt {
+            Attempt::Accepted { reference } => {
+                end.state = State::Sent;
+                end.reference.clone_from(reference);
+                settled.writes.extend(send.covered(State::Superseded, now));
+                if let (Some(group), Body::New { .. }) = (row.group, &row.body) {
+                    self.gone.remove(&group);
+                    let reference = reference.clone();
+                    settled
+                        .writes
+                        .extend(reference.map(|reference| Write::Reference { group, reference }));
+                }
+            }
+            Attempt::Again { after, why } => {
+                end.state = State::Pending;
+                end.error = Some(Text::clean(why, ERROR_CHARACTERS_MAX));
+                end.next_at = later(now, backoff(row.attempts, jitter));
+                if let Some(after) = after {
+                    end.next_at = later(now, *after);
+                    self.rests_until = Some(end.next_at);
+                }
+            }
+            Attempt::Gone => {
+                end.state = State::Pending;
+                end.next_at = match row.body {
+                    Body::Edit { .. } => now,
+                    Body::New { .. } | Body::Event(_) => later(now, backoff(row.attempts, jitter)),
+                };
+                self.gone.extend(row.group);
+            }
+            Attempt::Refused { why } => {
+                let why = Text::clean(why, ERROR_CHARACTERS_MAX);
+                end.state = State::Failed;
+                end.error = Some(why.clone());
+                settled.writes.extend(send.covered(State::Failed, now));
+                if must_arrive(row) && !row.failed_over {
+                    end.failed_over = true;
+                    settled.undelivered = Some(undelivered(row, why));
+                }
+            }
+        }
+        settled.writes.insert(0, Write::Outcome(Box::new(end)));
+        settled
+    }
+}
+
+impl Dispatch {
+    fn covered(&self, state: State, at: Timestamp) -> impl Iterator<Item = Write> {
+        self.covers.iter().map(move |id| {
+            Write::Outcome(Box::new(Outcome {
+                delivery: *id,
+                state,
+                attempts: 0,
+                next_at: at,
+                at,
+                error: None,
+                reference: None,
+                failed_over: false,
+            }))
+        })
+    }
+}
+
+impl Next {
+    fn look_at(&mut self, at: Timestamp) {
+        self.again_at = Some(self.again_at.map_or(at, |it| it.min(at)));
+    }
+}
+
+impl<'a> Unit<'a> {
+    fn of(rows: Vec<&'a Delivery>) -> Option<Self> {
+        let new = rows.iter().rev().find(|it| matches!(it.body, Body::New { .. }));
+        let lead = *new.or(rows.last())?;
+        Some(Self { lead, rows })
+    }
+
+    fn deadline(&self) -> Timestamp {
+        self.rows.iter().map(|it| it.deadline).max().unwrap_or(Timestamp::MAX)
+    }
+
+    /// None: it need not arrive, it is over, or it went elsewhere already.
+    fn fails_over_at(&self) -> Option<Timestamp> {
+        let owed: Vec<_> = self.rows.iter().filter(|it| must_arrive(it)).collect();
+        let over = self.rows.last().and_then(|it| it.body.message()).is_some_and(Message::is_over);
+        if over || owed.iter().any(|it| it.failed_over) {
+            return None;
+        }
+        owed.first().map(|it| later(it.created_at, FAIL_OVER_AFTER))
+    }
+}
+
+/// Splits rows into what may be sent now, each in its order; what is in flight blocks what comes after
+/// it. Gives up what nobody wants any more.
+fn units<'a>(rows: &'a [Delivery], now: Timestamp, given_up: &mut Vec<Outcome>) -> Vec<Unit<'a>> {
+    let mut messages: BTreeMap<GroupId, Vec<&Delivery>> = BTreeMap::new();
+    let mut events: BTreeMap<IncidentId, Vec<&Delivery>> = BTreeMap::new();
+    let mut units = Vec::new();
+    for row in rows {
+        match (row.group, row.incidents.first(), &row.body) {
+            (Some(group), _, _) => messages.entry(group).or_default().push(row),
+            (None, Some(incident), Body::Event(_)) => {
+                events.entry(*incident).or_default().push(row)
+            }
+            (None, _, _) if row.state == State::Sending => {}
+            (None, _, _) if row.deadline <= now => given_up.push(give_up(row, now)),
+            (None, _, _) => units.extend(Unit::of(vec![row])),
+        }
+    }
+    for rows in messages.into_values() {
+        let busy = rows.iter().any(|it| it.state == State::Sending);
+        let Some(unit) = Unit::of(rows).filter(|_| !busy) else { continue };
+        if unit.deadline() <= now {
+            given_up.extend(unit.rows.iter().map(|it| give_up(it, now)));
+        } else {
+            units.push(unit);
+        }
+    }
+    for rows in events.into_values() {
+        let newest = rows.last().map(|it| it.id);
+        let standing = |it: &Delivery| newest == Some(it.id) && !it.body.is_end();
+        for row in rows {
+            if row.state == State::Sending {
+                break;
+            }
+            if row.deadline <= now && !standing(row) {
+                given_up.push(give_up(row, now));
+                continue;
+            }
+            units.extend(Unit::of(vec![row]));
+            break;
+        }
+    }
+    units.sort_by_key(|it| it.rows.first().map(|it| it.id));
+    units
+}
+
+/// A row whose loss would leave people in the dark.
+fn must_arrive(row: &Delivery) -> bool {
+    row.severity == Severity::Critical
+        && match &row.body {
+            Body::New { rings, message } => *rings && !message.is_over(),
+            Body::Edit { .. } => false,
+            Body::Event(event) => matches!(event.event, "opened" | "repeated"),
+        }
+}
+
+/// Full jitter: anything up to the doubled wait, so that many who failed together do not come back so.
+fn backoff(attempts: u32, jitter: f64) -> SignedDuration {
+    let doubled = RETRY_FIRST.saturating_mul(1_i32 << attempts.min(16));
+    let most = if doubled < RETRY_MAX { doubled } else { RETRY_MAX };
+    SignedDuration::try_from_secs_f64(most.as_secs_f64() * jitter.clamp(0.0, 1.0)).unwrap_or(most)
+}
+
+fn outcome(row: &Delivery, now: Timestamp) -> Outcome {
+    Outcome {
+        delivery: row.id,
+        state: row.state,
+        attempts: row.attempts,
+        next_at: row.next_at,
+        at: now,
+        error: row.error.clone(),
+        reference: row.reference.clone(),
+        failed_over: row.failed_over,
+    }
+}
+
+fn give_up(row: &Delivery, now: Timestamp) -> Outcome {
+    let why = row.error.as_ref().map_or("not sent in time", Text::as_str);
+    let error = Some(Text::clean(&format!("given up: {why}"), ERROR_CHARACTERS_MAX));
+    Outcome { state: State::Failed, error, ..outcome(row, now) }
+}
+
+fn undelivered(row: &Delivery, why: Text) -> Undelivered {
+    Undelivered {
+        delivery: row.id,
+        receiver: row.receiver.clone(),
+        incidents: row.incidents.clone(),
+        why,
+    }
+}
+
+fn later(at: Timestamp, for_: SignedDuration) -> Timestamp {
+    at.saturating_add(for_).unwrap_or(Timestamp::MAX)
+}
