@@ -283,6 +283,7 @@ fn units<'a>(rows: &'a [Delivery], now: Timestamp, given_up: &mut Vec<Outcome>) 
     }
     for rows in messages.into_values() {
         let busy = rows.iter().any(|it| it.state == State::Sending);
+        let rows = before_a_silent_reply(rows);
         let Some(unit) = Unit::of(rows).filter(|_| !busy) else { continue };
         if unit.deadline() <= now {
             given_up.extend(unit.rows.iter().map(|it| give_up(it, now)));
@@ -307,6 +308,19 @@ fn units<'a>(rows: &'a [Delivery], now: Timestamp, given_up: &mut Vec<Outcome>) 
     }
     units.sort_by_key(|it| it.rows.first().map(|it| it.id));
     units
+}
+
+/// An edit that a silent reply follows is sent first: the reply does not replace it.
+fn before_a_silent_reply(mut rows: Vec<&Delivery>) -> Vec<&Delivery> {
+    let rings = |it: &&Delivery| matches!(it.body, Body::New { rings: true, .. });
+    let silent = |it: &&Delivery| matches!(it.body, Body::New { rings: false, .. });
+    if let Some(reply) = rows.iter().rposition(silent)
+        && 0 < reply
+        && !rows.iter().any(rings)
+    {
+        rows.truncate(reply);
+    }
+    rows
 }
 
 /// A row whose loss would leave people in the dark.

@@ -285,6 +285,8 @@ impl Desk {
         incident.cause = flip.cause.clone();
         incident.task.clone_from(&flip.task);
         incident.severity = flip.subject.severity_of(incident.condition);
+        incident.chain = route(&self.settings, &flip.subject, incident.severity).then;
+        incident.steps_told = 0;
         let times = incident.occurrences;
         if self.muted(id).is_some() {
             self.forget_machines(id);
@@ -316,6 +318,9 @@ impl Desk {
         incident.severity = severity;
         if before < severity {
             incident.acknowledgement = None;
+            if incident.steps_told == 0 {
+                incident.chain = route(&self.settings, &flip.subject, severity).then;
+            }
         }
         let origin = flip.subject.origin.clone();
         let outcome = format!("{id} {before} → {severity}");
@@ -390,3 +395,6 @@ fn decide_verdict(flip: &Flip, incident: Option<IncidentId>, rule: &str, batch: 
 fn later(at: Timestamp, for_: SignedDuration) -> Timestamp {
     at.saturating_add(for_).unwrap_or(Timestamp::MAX)
 }
+
+#[cfg(test)]
+mod tests;

@@ -410,3 +410,6 @@ fn content(span: &Span) -> &str {
         Span::Plain(it) | Span::Bold(it) | Span::Italic(it) | Span::Code(it) => it,
     }
 }
+
+#[cfg(test)]
+mod tests;
