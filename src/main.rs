@@ -20,6 +20,10 @@ struct Afar;
 const NONE: &str = "error: this build asks daemons and is none";
 
 impl Local for Afar {
+    fn variable(&self, _: &str) -> Option<String> {
+        None
+    }
+
     fn run(&self, _: &Files) -> u8 {
         2
     }

@@ -6,10 +6,11 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Controller, Refusal, words};
+use super::{Controller, Refusal};
 use crate::{
     actors::tower::{Seen, Unknown},
     domain::{
+        alert::wording::written,
         id::{IncidentId, NAME_BYTES_MAX, WatchId},
         incident::Incident,
         text::Text,
@@ -109,8 +110,8 @@ impl AgentView {
             malformed: state.malformed,
             seq: state.seq,
             progress_at: state.progress_at,
-            interval: words::limit(spec.interval),
-            timeout: words::limit(spec.timeout),
+            interval: written(spec.interval),
+            timeout: written(spec.timeout),
             deadline: state.deadline,
             incident: incident.map(|it| it.0),
             quarantined_since: *quarantined_since,
@@ -163,7 +164,6 @@ impl Controller {
     pub(super) async fn agents(&self) -> Result<Vec<AgentView>, Refusal> {
         let open = self.open_incidents(None).await?;
         let incidents = worst(&open);
-        let sources = self.source_names();
         let now = self.tower.now();
         let mut rows: Vec<(Verdict, AgentView)> = self
             .tower
@@ -172,7 +172,7 @@ impl Controller {
             .map(|seen| {
                 let shown = seen.spec.shown(&seen.state, now);
                 let incident = incidents.get(&seen.subject.watch).copied();
-                (shown.0, AgentView::of(seen, shown, &sources, incident))
+                (shown.0, AgentView::of(seen, shown, &self.sources, incident))
             })
             .collect();
         rows.sort_by(|(left, a), (right, b)| (rank(*left), &a.id).cmp(&(rank(*right), &b.id)));

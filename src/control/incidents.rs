@@ -4,9 +4,12 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Controller, Refusal, words};
+use super::{Controller, Refusal};
 use crate::{
-    domain::incident::{Ending, Incident},
+    domain::{
+        alert::{event, wording},
+        incident::Incident,
+    },
     ports::store::IncidentFilter,
 };
 
@@ -47,6 +50,8 @@ pub struct IncidentView {
     pub resolved_at: Option<Timestamp>,
     /// 1, and 1 more for each relapse.
     pub occurrences: u32,
+    /// Counts what programs were told of it.
+    pub revision: u32,
     /// Name of the watch for people.
     pub name: String,
     /// Why, in a few words.
@@ -61,6 +66,8 @@ pub struct IncidentView {
     pub told: Vec<String>,
     /// When the next step of the route's chain is told.
     pub next_step_at: Option<Timestamp>,
+    /// When programs that were told of it hear of it again.
+    pub repeat_at: Option<Timestamp>,
     /// File and line that declare its watch.
     pub origin: String,
 }
@@ -77,17 +84,19 @@ impl IncidentView {
             opened_at: incident.opened_at,
             resolved_at: incident.resolved.as_ref().map(|(at, _)| *at),
             occurrences: incident.occurrences,
+            revision: incident.revision,
             name: incident.subject.name.as_str().to_owned(),
-            cause: words::cause(&incident.cause),
+            cause: wording::rule(&incident.cause),
             task: incident.task.as_ref().map(|it| it.as_str().to_owned()),
             acknowledged_by: held.map(|it| it.by.as_str().to_owned()),
             acknowledged_until: held.map(|it| it.until),
             acknowledged_reason: held
                 .and_then(|it| it.reason.as_ref())
                 .map(|it| it.as_str().to_owned()),
-            ending: incident.resolved.as_ref().map(|(_, ending)| ended(ending)),
+            ending: incident.resolved.as_ref().map(|(_, ending)| event::ended(ending)),
             told: incident.told.iter().map(ToString::to_string).collect(),
             next_step_at: incident.next_step_at.filter(|_| incident.resolved.is_none()),
+            repeat_at: incident.repeat_at.filter(|_| incident.resolved.is_none()),
             origin: incident.subject.origin.to_string(),
         }
     }
@@ -98,18 +107,6 @@ impl IncidentView {
 
     pub fn is_critical(&self) -> bool {
         self.severity == "critical"
-    }
-}
-
-fn ended(ending: &Ending) -> String {
-    match ending {
-        Ending::Recovered => "recovered".to_owned(),
-        Ending::Became(condition) => format!("became {condition}"),
-        Ending::Paused => "paused".to_owned(),
-        Ending::NoLongerWatched => "no longer watched".to_owned(),
-        Ending::SettingsChanged => "settings changed".to_owned(),
-        Ending::ByHand { by, reason: None } => format!("closed by {by}"),
-        Ending::ByHand { by, reason: Some(reason) } => format!("closed by {by}: {reason}"),
     }
 }
 

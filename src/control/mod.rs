@@ -191,6 +191,7 @@ pub type SettingsNow = Arc<dyn Fn() -> Arc<desk::Settings> + Send + Sync>;
 pub struct Controller {
     tower: Tower,
     settings: SettingsNow,
+    sources: Arc<[String]>,
 }
 
 impl fmt::Debug for Controller {
@@ -200,8 +201,9 @@ impl fmt::Debug for Controller {
 }
 
 impl Controller {
-    pub fn new(tower: Tower, settings: SettingsNow) -> Self {
-        Self { tower, settings }
+    /// `sources` is the table of sources by name, in the order of their ids: it holds for one run.
+    pub fn new(tower: Tower, settings: SettingsNow, sources: Arc<[String]>) -> Self {
+        Self { tower, settings, sources }
     }
 
     /// Does what `command` asks, if `caller` may.

@@ -69,6 +69,7 @@ fn breaks(seen: &Seen) -> &'static str {
 }
 
 /// When an open incident is told again, and to whom.
+/// `repeat` is how long an open message stays quiet.
 pub fn of_incident(
     incident: &Incident,
     deliveries: &[Delivery],
@@ -88,9 +89,13 @@ pub fn of_incident(
         let to: Vec<String> = step.to.iter().map(ToString::to_string).collect();
         next.push(NextView::at(at, format!("tells {}, unless acknowledged", to.join(", "))));
     }
-    let rang = deliveries.iter().filter(|it| rings(it)).map(|it| it.created_at).max();
+    let rings = |it: &&Delivery| matches!(it.body, Body::New { rings: true, .. });
+    let rang = deliveries.iter().filter(rings).map(|it| it.created_at).max();
     if let Some(at) = rang.and_then(|it| it.saturating_add(repeat).ok()) {
         next.push(NextView::at(at, "rings again, unless acknowledged; or on a relapse or a rise"));
+    }
+    if let Some(at) = incident.repeat_at {
+        next.push(NextView::at(at, "programs are told again, unless acknowledged"));
     }
     next
 }
@@ -107,8 +112,4 @@ fn retried(delivery: &Delivery) -> Option<NextView> {
         }
         State::Sent | State::Failed | State::Superseded => None,
     }
-}
-
-pub(super) fn rings(delivery: &Delivery) -> bool {
-    matches!(delivery.body, Body::New { rings: true, .. })
 }

@@ -17,11 +17,7 @@ pub struct Pause {
 impl Controller {
     pub(super) async fn pause(&self, it: Pause, by: &Text) -> Result<Done, Refusal> {
         let agents = self.find_agents(&it.targets)?;
-        let changed = self.tower.pause(agents.clone(), by.clone()).await?;
-        let sentence = |watch| match changed.contains(watch) {
-            true => format!("{watch} paused"),
-            false => format!("{watch} was paused already"),
-        };
-        Ok(Done { done: agents.iter().map(sentence).collect() })
+        let known = self.tower.pause(agents, by.clone()).await?;
+        Ok(Done { done: known.iter().map(|watch| format!("{watch} paused")).collect() })
     }
 }

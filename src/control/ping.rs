@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{Controller, Refusal};
 use crate::{
     domain::{
-        id::{Kind, Name, SourceId},
+        id::{Name, SourceId},
         watch::agent::{Beat, Report},
     },
     ports::source::Took,
@@ -80,17 +80,9 @@ impl Controller {
         Ok(PingView { agent: name.to_string(), took: took_word(took).to_owned() })
     }
 
-    /// The table of sources, by name: [`Tower::parts`](crate::actors::tower::Tower::parts) lists
-    /// them in the order of their ids.
-    pub(super) fn source_names(&self) -> Vec<String> {
-        let parts = self.tower.parts();
-        let sources = parts.iter().filter(|it| it.watch.kind == Kind::Source);
-        sources.map(|it| it.watch.name.to_string()).collect()
-    }
-
     /// The source as which pings over any face count.
     fn http(&self) -> SourceId {
-        let place = self.source_names().iter().position(|it| it == "http");
+        let place = self.sources.iter().position(|it| it == "http");
         SourceId(place.and_then(|it| u8::try_from(it).ok()).unwrap_or_default())
     }
 }

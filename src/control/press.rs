@@ -26,11 +26,14 @@ pub struct PressReply {
     pub notice: String,
     /// Plain text to send as a reply that makes no sound.
     pub reply: Option<String>,
+    /// The buttons can no longer work: they go.
+    pub clears_buttons: bool,
 }
 
 impl PressReply {
     fn notice(text: impl AsRef<str>) -> Self {
-        Self { notice: Text::clean(text.as_ref(), NOTICE_MAX).as_str().to_owned(), reply: None }
+        let notice = Text::clean(text.as_ref(), NOTICE_MAX).as_str().to_owned();
+        Self { notice, reply: None, clears_buttons: false }
     }
 
     fn with_reply(text: impl AsRef<str>, reply: String) -> Self {
@@ -65,8 +68,7 @@ pub fn list(incidents: &[Incident], zone: &TimeZone, now: Timestamp) -> String {
         };
         let line = format!("#{} {} {} {state}\n", view.id, view.name, view.condition);
         if REPLY_MAX < text.chars().count() + line.chars().count() + 20 {
-            text.push_str(&format!("and {} more", incidents.len() - place));
-            break;
+            return format!("{text}and {} more", incidents.len() - place);
         }
         text.push_str(&line);
     }
@@ -104,7 +106,7 @@ impl Controller {
         if acts_on_open(button)
             && let Some(over) = over(&incidents, zone, now)
         {
-            return Ok(PressReply::notice(over));
+            return Ok(PressReply { clears_buttons: true, ..PressReply::notice(over) });
         }
         let ids: Vec<IncidentId> = open.iter().map(|it| it.id).collect();
         match button {

@@ -17,11 +17,7 @@ pub struct Resume {
 impl Controller {
     pub(super) async fn resume(&self, it: Resume, by: &Text) -> Result<Done, Refusal> {
         let agents = self.find_agents(&it.targets)?;
-        let changed = self.tower.resume(agents.clone(), by.clone()).await?;
-        let sentence = |watch| match changed.contains(watch) {
-            true => format!("{watch} resumed"),
-            false => format!("{watch} was not paused"),
-        };
-        Ok(Done { done: agents.iter().map(sentence).collect() })
+        let known = self.tower.resume(agents, by.clone()).await?;
+        Ok(Done { done: known.iter().map(|watch| format!("{watch} resumed")).collect() })
     }
 }

@@ -13,16 +13,15 @@ use super::{
     status::PartView,
     target::{Found, Typed, no_incident, typed},
     why::{DeliveryView, LinkView},
-    words,
 };
 use crate::{
     actors::tower::Seen,
     domain::{
+        alert::{route, wording::written},
         delivery::Delivery,
         desk::Settings,
-        id::{IncidentId, ReceiverId},
-        incident::{Incident, Severity},
-        silence::glob,
+        id::IncidentId,
+        incident::Incident,
         watch::{Condition, Subject},
     },
 };
@@ -43,7 +42,7 @@ pub struct Show {
 pub enum ShowView {
     Agent(Box<AgentDetail>),
     Part(PartDetail),
-    Incident(IncidentDetail),
+    Incident(Box<IncidentDetail>),
 }
 
 /// A declared long step.
@@ -127,7 +126,7 @@ impl Controller {
             Typed::Name => None,
         };
         if let Some(id) = number {
-            return Ok(ShowView::Incident(self.show_incident(id).await?));
+            return Ok(ShowView::Incident(Box::new(self.show_incident(id).await?)));
         }
         let found = self.find(&it.target)?;
         let around = self.around(&found).await?;
@@ -157,12 +156,11 @@ impl Controller {
     async fn around(&self, found: &Found) -> Result<Around, Refusal> {
         let mut open = self.open_incidents(Some(found.watch().clone())).await?;
         super::status::worst_first(&mut open);
-        let repeat = (self.settings)().repeat;
         let mut deliveries = Vec::new();
         let mut next = Vec::new();
         for incident in &open {
             let told = self.tower.store().deliveries_of(incident.id).await?;
-            next.extend(next::of_incident(incident, &told, repeat));
+            next.extend(next::of_incident(incident, &told, (self.settings)().repeat));
             deliveries.extend(told);
         }
         deliveries.sort_by_key(|it| it.id);
@@ -189,10 +187,10 @@ impl Controller {
         let shown = spec.shown(state, self.tower.now());
         let condition = shown.0.condition().unwrap_or(Condition::Down);
         AgentDetail {
-            agent: AgentView::of(seen, shown, &self.source_names(), incident),
+            agent: AgentView::of(seen, shown, &self.sources, incident),
             watched_since: state.watched_since,
-            first_beat_within: words::limit(spec.first_beat_within),
-            stall_after: spec.stall_after.map(words::limit),
+            first_beat_within: written(spec.first_beat_within),
+            stall_after: spec.stall_after.map(written),
             loop_after: spec.loop_after,
             lease: state
                 .lease
@@ -214,33 +212,19 @@ impl Controller {
     }
 }
 
-/// Whom the routes name: the watch's own `notify`, else the first route that matches, else every human
-/// receiver what is critical (behaviour.md 9, "Escalation").
+/// Whom the desk would tell, step by step.
 pub fn would_tell(settings: &Settings, subject: &Subject, condition: Condition) -> Vec<StepView> {
-    let severity = subject.severity_of(condition);
-    let names = |to: &[ReceiverId]| to.iter().map(ToString::to_string).collect::<Vec<_>>();
-    let step =
-        |after: Option<String>, to: Vec<String>, origin: String| StepView { after, to, origin };
-    if !subject.notify.is_empty() {
-        return vec![step(None, names(&subject.notify), subject.origin.to_string())];
-    }
-    let watch = subject.watch.to_string();
-    let route = settings.routes.iter().find(|it| {
-        (it.severity.is_empty() || it.severity.contains(&severity))
-            && it.pattern.as_ref().is_none_or(|pattern| glob(pattern, &watch))
+    let routed = route::route(settings, subject, subject.severity_of(condition));
+    let Some((_, origin)) = routed.to.first() else { return Vec::new() };
+    let first = StepView {
+        after: None,
+        to: routed.to.iter().map(|(receiver, _)| receiver.to_string()).collect(),
+        origin: origin.to_string(),
+    };
+    let then = routed.then.iter().map(|it| StepView {
+        after: Some(written(it.after)),
+        to: it.to.iter().map(ToString::to_string).collect(),
+        origin: origin.to_string(),
     });
-    if let Some(route) = route {
-        let origin = route.origin.to_string();
-        let then = route.then.iter();
-        let then = then.map(|it| step(Some(words::limit(it.after)), names(&it.to), origin.clone()));
-        return std::iter::once(step(None, names(&route.to), origin.clone())).chain(then).collect();
-    }
-    let human: Vec<String> =
-        settings.receivers.iter().filter(|it| it.human).map(|it| it.id.to_string()).collect();
-    match severity {
-        Severity::Critical if !human.is_empty() => {
-            vec![step(None, human, "default: every human receiver".to_owned())]
-        }
-        Severity::Critical | Severity::Warning | Severity::Info => Vec::new(),
-    }
+    std::iter::once(first).chain(then).collect()
 }

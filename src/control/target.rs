@@ -212,3 +212,39 @@ impl Controller {
 pub(super) fn no_incident(id: IncidentId) -> Refusal {
     Refusal::unknown(format!("there is no incident {id}")).with_hint("incidents --all")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::Class;
+
+    #[test]
+    fn a_mistyped_name_is_answered_with_the_nearest() {
+        let known = ["mary", "lisa", "worker-1"];
+        for (typed, meant) in [("mray", Some("mary")), ("Lisa", Some("lisa")), ("zzz", None)] {
+            assert_eq!(nearest(typed, known.into_iter()), meant);
+        }
+        let known = [WatchId::new(Kind::Agent, "mary"), WatchId::new(Kind::Source, "redis")];
+        let refusal = unknown_watch("source/rediss", &known);
+        assert_eq!(refusal.text, "no watch is named \"source/rediss\"; did you mean source/redis?");
+        assert_eq!(refusal.class, Class::Unknown);
+        assert_eq!(unknown_watch("zzz\u{7}", &known).text, "no watch is named \"zzz\"");
+        assert_eq!(unknown_watch("zzz", &known).hint.as_deref(), Some("agents"));
+    }
+
+    #[test]
+    fn numbers_names_and_patterns_are_told_apart() {
+        assert_eq!(typed("#412"), Typed::Incident(IncidentId(412)));
+        assert_eq!(typed("412"), Typed::Number(IncidentId(412)));
+        for name in ["mary", "agent/mary", "#", "", "#x", "99999999999999999999"] {
+            assert_eq!(typed(name), Typed::Name, "{name}");
+        }
+        assert_eq!(pattern("*").expect("everything"), "*");
+        assert_eq!(pattern("worker-*").expect("agents"), "agent/worker-*");
+        assert_eq!(pattern("*/mary*").expect("any kind"), "*/mary*");
+        assert_eq!(pattern("source/*").expect("sources"), "source/*");
+        for bad in ["ghost/*", "agent/<b>*", "agent/a b*"] {
+            assert_eq!(pattern(bad).expect_err(bad).class, Class::WrongUse);
+        }
+    }
+}

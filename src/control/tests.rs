@@ -13,7 +13,6 @@ use super::{
     next, press, refusal,
     show::would_tell,
     status::count,
-    target::{Typed, nearest, pattern, typed, unknown_watch},
     why::{LinkView, WhyView},
 };
 use crate::{
@@ -122,6 +121,7 @@ fn incident(id: u64) -> Incident {
         }],
         steps_told: 0,
         next_step_at: Some(at("03:28:34.131")),
+        repeat_at: Some(at("07:13:35")),
     }
 }
 
@@ -258,10 +258,10 @@ fn programs_read_agents_and_incidents_by_the_words_of_the_contract() {
     let expected = json!({
         "id": 412, "watch": "agent/mary", "condition": "down", "severity": "critical",
         "status": "resolved", "opened_at": "2026-11-21T03:13:34.118Z",
-        "resolved_at": "2026-11-21T03:19:00Z", "occurrences": 2, "name": "Mary",
+        "resolved_at": "2026-11-21T03:19:00Z", "occurrences": 2, "revision": 1, "name": "Mary",
         "cause": "silence > 90s", "task": null, "acknowledged_by": null,
         "acknowledged_until": null, "acknowledged_reason": null, "ending": "recovered",
-        "told": ["telegram"], "next_step_at": null, "origin": "registry.toml:8",
+        "told": ["telegram"], "next_step_at": null, "repeat_at": null, "origin": "registry.toml:8",
     });
     assert_eq!(json, expected);
 }
@@ -273,36 +273,6 @@ fn lateness_begins_when_the_clock_says_so() {
     let view = AgentView::of(&seen, (Verdict::Late, false), &[], None);
     assert_eq!(view.since, at("03:12:49.118"));
     assert_eq!(view.source, None);
-}
-
-#[test]
-fn a_mistyped_name_is_answered_with_the_nearest() {
-    let known = ["mary", "lisa", "worker-1"];
-    for (typed, meant) in [("mray", Some("mary")), ("Lisa", Some("lisa")), ("zzz", None)] {
-        assert_eq!(nearest(typed, known.into_iter()), meant);
-    }
-    let known = [WatchId::new(Kind::Agent, "mary"), WatchId::new(Kind::Source, "redis")];
-    let refusal = unknown_watch("source/rediss", &known);
-    assert_eq!(refusal.text, "no watch is named \"source/rediss\"; did you mean source/redis?");
-    assert_eq!(refusal.class, Class::Unknown);
-    assert_eq!(unknown_watch("zzz\u{7}", &known).text, "no watch is named \"zzz\"");
-    assert_eq!(unknown_watch("zzz", &known).hint.as_deref(), Some("agents"));
-}
-
-#[test]
-fn numbers_names_and_patterns_are_told_apart() {
-    assert_eq!(typed("#412"), Typed::Incident(IncidentId(412)));
-    assert_eq!(typed("412"), Typed::Number(IncidentId(412)));
-    for name in ["mary", "agent/mary", "#", "", "#x", "99999999999999999999"] {
-        assert_eq!(typed(name), Typed::Name, "{name}");
-    }
-    assert_eq!(pattern("*").expect("everything"), "*");
-    assert_eq!(pattern("worker-*").expect("agents"), "agent/worker-*");
-    assert_eq!(pattern("*/mary*").expect("any kind"), "*/mary*");
-    assert_eq!(pattern("source/*").expect("sources"), "source/*");
-    for bad in ["ghost/*", "agent/<b>*", "agent/a b*"] {
-        assert_eq!(pattern(bad).expect_err(bad).class, Class::WrongUse);
-    }
 }
 
 #[test]
@@ -358,6 +328,7 @@ fn what_comes_next_names_its_moment() {
         [
             "03:28 tells hook, unless acknowledged",
             "07:13 rings again, unless acknowledged; or on a relapse or a rise",
+            "07:13 programs are told again, unless acknowledged",
         ]
     );
     let mut stuck = rang;
@@ -396,7 +367,7 @@ fn an_agents_clocks_say_which_runs_out_first() {
 }
 
 #[test]
-fn the_first_rule_that_matches_says_who_is_told() {
+fn who_would_be_told_is_what_the_desk_would_do() {
     let receiver = |name: &str, human| Receiver {
         id: ReceiverId::new(name),
         human,
@@ -422,7 +393,7 @@ fn the_first_rule_that_matches_says_who_is_told() {
         steps.iter().map(step).collect()
     };
     let mary = subject("mary");
-    assert_eq!(told(&settings, &mary, Condition::Down), ["telegram default: every human receiver"]);
+    assert_eq!(told(&settings, &mary, Condition::Down), ["telegram default: test"]);
     assert!(told(&settings, &mary, Condition::Degraded).is_empty());
     let route = |pattern: &str, line| Route {
         severity: vec![Severity::Critical],

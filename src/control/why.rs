@@ -224,19 +224,18 @@ impl Controller {
         };
         let incidents = store.incidents(filter).await?;
         let decisions = self.decisions(&asked.watch, asked.incident, LINKS_MAX).await?;
-        let repeat = (self.settings)().repeat;
         let found = self.find(&asked.watch.to_string()).ok();
         let mut view = WhyView::begin(&asked.watch, found.as_ref().map(|it| self.standing(it)));
         view.chain = decisions.iter().map(LinkView::of).collect();
         if let Some(Found::Agent(seen)) = &found
             && asked.incident.is_none()
         {
-            view.chain.extend(last_beat(seen, &self.source_names()));
+            view.chain.extend(last_beat(seen, &self.sources));
         }
         view.chain.sort_by_key(|it| it.at);
         for incident in &incidents {
             let deliveries = store.deliveries_of(incident.id).await?;
-            view.next.extend(next::of_incident(incident, &deliveries, repeat));
+            view.next.extend(next::of_incident(incident, &deliveries, (self.settings)().repeat));
             view.deliveries.extend(deliveries.iter().map(DeliveryView::of));
         }
         view.deliveries.sort_by_key(|it| it.id);

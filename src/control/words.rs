@@ -1,8 +1,6 @@
-//! Words: durations, clock times and causes as people read them, alike on every face.
+//! Words: durations and clock times as people type and read them, alike on every face.
 
 use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp, tz::TimeZone};
-
-use crate::domain::watch::Cause;
 
 /// Longest duration that a command takes: a year.
 const LENGTH_MAX: SignedDuration = SignedDuration::from_hours(366 * 24);
@@ -41,17 +39,6 @@ pub fn age(length: SignedDuration) -> String {
     format!("{}{} {}{}", large.0, large.1, small.0, small.1)
 }
 
-/// A setting as it would be written: `90s`, `5m`, `1h 30m`, `1.5s`.
-pub fn limit(length: SignedDuration) -> String {
-    if length.subsec_millis() != 0 {
-        return format!("{}s", length.as_millis_f64() / 1000.0);
-    }
-    if length <= SignedDuration::from_secs(120) && length.as_secs() % 60 != 0 {
-        return format!("{}s", length.as_secs());
-    }
-    age(length)
-}
-
 /// Local clock time, with the date only when it is not today: `03:12:04`, `20 Nov 03:12:04`.
 pub fn clock(at: Timestamp, zone: &TimeZone, now: Timestamp) -> String {
     dated(at, zone, now, "%H:%M:%S")
@@ -76,32 +63,6 @@ fn dated(at: Timestamp, zone: &TimeZone, now: Timestamp, time: &str) -> String {
         () => "%-d %b %Y ",
     };
     here.strftime(&format!("{date}{time}")).to_string()
-}
-
-/// Why a verdict changed, in a few words.
-pub fn cause(cause: &Cause) -> String {
-    match cause {
-        Cause::Silence { last: Some(_), limit: allowed } => {
-            format!("silence > {}", limit(*allowed))
-        }
-        Cause::Silence { last: None, limit: allowed } => {
-            format!("not heard within {}", limit(*allowed))
-        }
-        Cause::Beat => "it was heard".to_owned(),
-        Cause::Said { status, exit: Some(code) } if status.is_empty() => format!("exit {code}"),
-        Cause::Said { status, exit: Some(code) } => format!("it said {status}, exit {code}"),
-        Cause::Said { status, exit: None } => format!("it said {status}"),
-        Cause::NoProgress { limit: allowed, .. } => format!("no progress for {}", limit(*allowed)),
-        Cause::Repeats { count } => format!("the same step {count} times"),
-        Cause::Lease { op, .. } => format!("{op} took longer than it said"),
-        Cause::Paused { by } => format!("paused by {by}"),
-        Cause::Resumed { by } => format!("resumed by {by}"),
-        Cause::SettingsChanged => "settings changed".to_owned(),
-        Cause::Removed => "no longer watched".to_owned(),
-        Cause::Hearing => "its sources".to_owned(),
-        Cause::Fault(text) => text.as_str().to_owned(),
-        Cause::Merged { count } => format!("{count} changes in one"),
-    }
 }
 
 /// `1 agent`, `3 agents`.
@@ -137,15 +98,6 @@ mod tests {
             (-5, "0s"),
         ] {
             assert_eq!(age(SignedDuration::from_secs(seconds)), text);
-        }
-        for (millis, text) in [
-            (90_000, "90s"),
-            (60_000, "1m"),
-            (300_000, "5m"),
-            (5_400_000, "1h 30m"),
-            (1500, "1.5s"),
-        ] {
-            assert_eq!(limit(SignedDuration::from_millis(millis)), text);
         }
         let zone = TimeZone::fixed(jiff::tz::offset(1));
         let now: Timestamp = "2026-11-21T02:15:20Z".parse().expect("a moment");

@@ -5,11 +5,20 @@ use std::time::Duration;
 use jiff::Zoned;
 use reqwest::StatusCode;
 
+use secrecy::{ExposeSecret, SecretString};
+
 use super::find::Address;
 use crate::{
     control::{Command, Refusal},
-    edges::http::api::{NODE_HEADER, Problem, TIME_HEADER},
+    edges::http::api::{BY_HEADER, NODE_HEADER, Problem, TIME_HEADER},
 };
+
+/// A place to ask, with what lets us in there.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) address: Address,
+    pub(super) token: Option<SecretString>,
+}
 
 /// A daemon on this machine or beside it connects within this.
 const CONNECT_WITHIN: Duration = Duration::from_secs(3);
@@ -37,19 +46,19 @@ pub(super) enum NoAnswer {
     BrokeOff { place: String, why: String },
 }
 
-/// Asks the first daemon that is there.
+/// Asks the first daemon that is there; `by` is who asks, as people read it.
 pub(super) async fn ask(
-    places: &[Address],
-    token: Option<&str>,
+    places: &[Place],
+    by: Option<&str>,
     command: &Command,
 ) -> Result<Answered, NoAnswer> {
     let mut tried = Vec::new();
     for place in places {
-        match ask_one(place, token, command).await {
+        match ask_one(place, by, command).await {
             Ok(answered) => return Ok(answered),
-            Err(Failed::NotThere(why)) => tried.push(format!("  {place}: {why}")),
+            Err(Failed::NotThere(why)) => tried.push(format!("  {}: {why}", place.address)),
             Err(Failed::BrokeOff(why)) => {
-                return Err(NoAnswer::BrokeOff { place: place.to_string(), why });
+                return Err(NoAnswer::BrokeOff { place: place.address.to_string(), why });
             }
         }
     }
@@ -61,24 +70,23 @@ enum Failed {
     BrokeOff(String),
 }
 
-async fn ask_one(
-    place: &Address,
-    token: Option<&str>,
-    command: &Command,
-) -> Result<Answered, Failed> {
+async fn ask_one(place: &Place, by: Option<&str>, command: &Command) -> Result<Answered, Failed> {
     let builder = reqwest::Client::builder()
         .no_proxy()
         .connect_timeout(CONNECT_WITHIN)
         .timeout(ANSWER_WITHIN)
         .redirect(reqwest::redirect::Policy::none());
-    let (builder, base) = match place {
+    let (builder, base) = match &place.address {
         Address::Socket(path) => (builder.unix_socket(path.clone()), "http://atalaya"),
         Address::Url(url) => (builder, url.as_str()),
     };
     let client = builder.build().map_err(|it| Failed::NotThere(chain(&it)))?;
     let mut request = client.post(format!("{base}/api/v1/command")).json(command);
-    if let Some(token) = token {
-        request = request.bearer_auth(token);
+    if let Some(token) = &place.token {
+        request = request.bearer_auth(token.expose_secret());
+    }
+    if let Some(by) = by {
+        request = request.header(BY_HEADER, by);
     }
     let response = request.send().await.map_err(|error| {
         if error.is_connect() || error.is_builder() {

@@ -88,7 +88,7 @@ fn address_of_url(url: &str) -> Address {
 }
 
 /// Who listens on every address is asked over loopback.
-fn address_of_bind(bind: &str) -> Address {
+pub(super) fn address_of_bind(bind: &str) -> Address {
     let reached = bind.parse::<SocketAddr>().map(|it| match it.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => SocketAddr::from((Ipv4Addr::LOCALHOST, it.port())),
         IpAddr::V6(ip) if ip.is_unspecified() => SocketAddr::from((Ipv6Addr::LOCALHOST, it.port())),
@@ -101,8 +101,8 @@ fn address_of_bind(bind: &str) -> Address {
 mod tests {
     use super::*;
 
-    fn check(named: Named, reach: Option<Reach>, expected: &[&str]) {
-        let places = places(&named, reach.as_ref(), Some(Path::new("/run/user/1000")));
+    fn check(named: &Named, reach: Option<&Reach>, expected: &[&str]) {
+        let places = places(named, reach, Some(Path::new("/run/user/1000")));
         let places: Vec<String> = places.iter().map(ToString::to_string).collect();
         assert_eq!(places, expected);
     }
@@ -115,35 +115,35 @@ mod tests {
             "/run/atalaya/atalaya.sock",
             "http://127.0.0.1:7717",
         ];
-        check(Named::default(), None, &usual);
+        check(&Named::default(), None, &usual);
 
         let reach = |socket: &str, bind: &str| {
-            Some(Reach { socket: Some(socket.into()), bind: Some(bind.to_owned()) })
+            Some(Reach { socket: Some(socket.into()), bind: Some(bind.to_owned()), token: None })
         };
         let found: Vec<&str> =
             ["/srv/a.sock", "http://127.0.0.1:8000"].into_iter().chain(usual).collect();
-        check(Named::default(), reach("/srv/a.sock", "0.0.0.0:8000"), &found);
+        check(&Named::default(), reach("/srv/a.sock", "0.0.0.0:8000").as_ref(), &found);
         // Found by its own settings and by the usual places: tried once.
         check(
-            Named::default(),
-            reach("./var/atalaya.sock", "127.0.0.1:7717"),
+            &Named::default(),
+            reach("./var/atalaya.sock", "127.0.0.1:7717").as_ref(),
             &[usual[0], usual[3], usual[1], usual[2]],
         );
     }
 
     #[test]
     fn what_is_named_is_tried_alone() {
-        let reach = || Some(Reach { socket: Some("/srv/a.sock".into()), bind: None });
+        let reach = || Some(Reach { socket: Some("/srv/a.sock".into()), ..Reach::default() });
         let named = Named { url: Some("tower:7717/".to_owned()), ..Named::default() };
-        check(named, reach(), &["http://tower:7717"]);
+        check(&named, reach().as_ref(), &["http://tower:7717"]);
         let named = Named { socket: Some("/x.sock".into()), ..Named::default() };
-        check(named, reach(), &["/x.sock"]);
+        check(&named, reach().as_ref(), &["/x.sock"]);
         let named = Named {
             url: Some("https://watch.example.org".to_owned()),
             socket: Some("/x.sock".into()),
             config: true,
         };
-        check(named, reach(), &["https://watch.example.org", "/x.sock"]);
-        check(Named { config: true, ..Named::default() }, reach(), &["/srv/a.sock"]);
+        check(&named, reach().as_ref(), &["https://watch.example.org", "/x.sock"]);
+        check(&Named { config: true, ..Named::default() }, reach().as_ref(), &["/srv/a.sock"]);
     }
 }

@@ -3,6 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
+use secrecy::SecretString;
+
 use crate::domain::registry::Wanted;
 
 /// Which files are meant; none: the standard places.
@@ -20,11 +22,13 @@ pub struct Checked {
     pub ok: bool,
 }
 
-/// How the daemon of a configuration is reached: `[http] socket` and `bind`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// How the daemon of a configuration is reached: `[http] socket`, `bind` and `token`.
+#[derive(Debug, Clone, Default)]
 pub struct Reach {
     pub socket: Option<PathBuf>,
     pub bind: Option<String>,
+    /// `[http] token`: whoever may read the configuration may act. Shown to `bind` alone.
+    pub token: Option<SecretString>,
 }
 
 /// Which file's schema is asked for.
@@ -37,6 +41,9 @@ pub enum Which {
 }
 
 pub trait Local {
+    /// A variable of the environment, if it is set and not empty.
+    fn variable(&self, name: &str) -> Option<String>;
+
     /// Runs the daemon until it is told to stop; returns its exit code (75: another one runs already).
     fn run(&self, files: &Files) -> u8;
 

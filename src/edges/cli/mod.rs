@@ -11,7 +11,6 @@ mod plan;
 mod render;
 
 use std::{
-    env,
     ffi::OsString,
     io::IsTerminal as _,
     path::{Path, PathBuf},
@@ -19,11 +18,13 @@ use std::{
 };
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand, parser::ValueSource};
+use secrecy::SecretString;
 use serde::Serialize;
 
 use self::{
     exit::Exit,
-    local::{Files, Local, Which},
+    find::Address,
+    local::{Files, Local, Reach, Which},
     render::Scene,
     terminal::{Colour, Terminal},
 };
@@ -136,16 +137,18 @@ fn called(arguments: &[OsString], local: &dyn Local) -> Ended {
     let program = arguments.first().map(|it| it.to_string_lossy().into_owned());
     let matches = match Arguments::command().try_get_matches_from(arguments) {
         Ok(matches) => matches,
-        Err(error) => return usage(&error),
+        Err(error) => return usage(&error, local),
     };
     let parsed = match Arguments::from_arg_matches(&matches) {
         Ok(parsed) => parsed,
-        Err(error) => return usage(&error),
+        Err(error) => return usage(&error, local),
     };
     let drafted = matches
         .subcommand()
         .is_some_and(|(_, sub)| sub.value_source("registry") == Some(ValueSource::CommandLine));
-    let terminal = Terminal::of(parsed.everywhere.color, std::io::stdout().is_terminal(), variable);
+    let terminal = Terminal::of(parsed.everywhere.color, std::io::stdout().is_terminal(), |it| {
+        local.variable(it)
+    });
     let call = Call {
         local,
         program: program.unwrap_or_else(|| "atalaya".to_owned()),
@@ -153,27 +156,19 @@ fn called(arguments: &[OsString], local: &dyn Local) -> Ended {
         drafted,
         everywhere: parsed.everywhere,
     };
-    match parsed.verb {
-        Verb::Run => {
-            Ended { code: local.run(&call.files()), out: Vec::new(), errors: String::new() }
-        }
-        verb => call.answer(verb),
-    }
+    call.answer(parsed.verb)
 }
 
 /// Help and version are no errors; what is one, clap words.
-fn usage(error: &clap::Error) -> Ended {
-    let terminal = Terminal::of(Colour::Auto, std::io::stdout().is_terminal(), variable);
+fn usage(error: &clap::Error, local: &dyn Local) -> Ended {
+    let terminal =
+        Terminal::of(Colour::Auto, std::io::stdout().is_terminal(), |it| local.variable(it));
     let text = error.render();
     let text = if terminal.colour { text.ansi().to_string() } else { text.to_string() };
     if error.use_stderr() {
         return Ended::complained(Exit::WrongUse, text);
     }
     Ended::said(Exit::Well, text)
-}
-
-fn variable(name: &str) -> Option<String> {
-    env::var_os(name).map(|it| it.to_string_lossy().into_owned())
 }
 
 /// One call of the program.
@@ -200,7 +195,11 @@ impl Call<'_> {
 
     fn answer(&self, verb: Verb) -> Ended {
         match verb {
-            Verb::Run => Ended::said(Exit::Well, ""),
+            Verb::Run => Ended {
+                code: self.local.run(&self.files()),
+                out: Vec::new(),
+                errors: String::new(),
+            },
             Verb::Check { offline } => self.check(offline),
             Verb::Plan => self.plan(),
             Verb::Schema { of } => Ended::said(Exit::Well, self.local.schema(of)),
@@ -248,13 +247,15 @@ impl Call<'_> {
             Err(_) if named.url.is_some() || named.socket.is_some() => None,
             Err(error) => return Err(untold(Exit::WrongUse, error)),
         };
-        let runtime_dir = variable("XDG_RUNTIME_DIR").filter(|it| !it.is_empty());
+        let runtime_dir = self.local.variable("XDG_RUNTIME_DIR");
         let places = find::places(&named, reach.as_ref(), runtime_dir.as_ref().map(Path::new));
-        let token = variable("ATALAYA_TOKEN").filter(|it| !it.is_empty());
+        let places: Vec<client::Place> =
+            places.into_iter().map(|it| self.with_token(it, reach.as_ref())).collect();
+        let by = self.local.variable("USER");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime
             .map_err(|error| untold(Exit::BadNews, format!("starting the client: {error}")))?;
-        let answered = runtime.block_on(client::ask(&places, token.as_deref(), command));
+        let answered = runtime.block_on(client::ask(&places, by.as_deref(), command));
         let answered = answered.map_err(|error| match error {
             client::NoAnswer::Nowhere(_) => {
                 untold(Exit::NoDaemon, format!("{error}\nstart it: {} run", self.program))
@@ -278,6 +279,22 @@ impl Call<'_> {
             Ok(json) => Ok(Told { scene, json }),
             Err(refusal) => Err(self.refused(refusal)),
         }
+    }
+
+    /// The token of the environment for any address over TCP; that of the configuration for its own alone.
+    fn with_token(&self, address: Address, reach: Option<&Reach>) -> client::Place {
+        let bound = || {
+            let reach = reach?;
+            let bind = find::address_of_bind(reach.bind.as_deref()?);
+            (bind == address).then(|| reach.token.clone())?
+        };
+        let token = match address {
+            Address::Socket(_) => None,
+            Address::Url(_) => {
+                self.local.variable("ATALAYA_TOKEN").map(SecretString::from).or_else(bound)
+            }
+        };
+        client::Place { address, token }
     }
 
     fn refused(&self, refusal: Refusal) -> Ended {
@@ -321,7 +338,7 @@ impl Call<'_> {
         let config = self.everywhere.config.clone();
         let standing = Files {
             config: config.clone(),
-            registry: env::var_os("ATALAYA_REGISTRY").map(Into::into),
+            registry: self.local.variable("ATALAYA_REGISTRY").map(Into::into),
         };
         let wanted = |files: &Files| self.local.wanted(files);
         let new = match wanted(&Files { config, registry: Some(draft.clone()) }) {

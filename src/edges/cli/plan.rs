@@ -12,6 +12,7 @@ use super::{
 use crate::{
     control::{agents::AgentView, show, words},
     domain::{
+        alert::wording::written,
         id::{Origin, WatchId},
         incident::Severity,
         registry::{Agent, Diff, Wanted},
@@ -95,8 +96,8 @@ impl Plan {
         if agent.subject.severity_of(Condition::Down) != Severity::Critical {
             return;
         }
-        self.would_page += 1;
         let steps = show::would_tell(&wanted.desk, &agent.subject, Condition::Down);
+        self.would_page += usize::from(!steps.is_empty());
         for receiver in steps.into_iter().take(1).flat_map(|it| it.to) {
             if !self.receivers.contains(&receiver) {
                 self.receivers.push(receiver);
@@ -177,7 +178,7 @@ fn start(agent: &Agent, alive: Option<&AgentView>) -> Change {
             "takes over the one that registered itself".to_owned()
         }
         Some(_) | None => {
-            format!("down if not heard by {} after", words::limit(agent.spec.first_beat_within))
+            format!("down if not heard by {} after", written(agent.spec.first_beat_within))
         }
     };
     line("start", &agent.subject.watch, "start".to_owned(), then)
@@ -190,7 +191,7 @@ fn stop(watch: &WatchId, alive: Option<&AgentView>) -> Change {
 }
 
 fn change(before: &Agent, after: &Agent, down: Option<SignedDuration>) -> Change {
-    let then = down.map(|it| format!("DOWN {} after apply unless it beats", words::limit(it)));
+    let then = down.map(|it| format!("DOWN {} after apply unless it beats", written(it)));
     line("change", &after.subject.watch, differences(before, after), then.unwrap_or_default())
 }
 
@@ -207,8 +208,8 @@ fn down_after(agent: &AgentView, spec: &Spec, now: Timestamp) -> Option<SignedDu
 
 fn differences(before: &Agent, after: &Agent) -> String {
     let (old, new) = (&before.spec, &after.spec);
-    let length = |it: SignedDuration| words::limit(it);
-    let maybe = |it: Option<SignedDuration>| it.map_or_else(|| "off".to_owned(), words::limit);
+    let length = |it: SignedDuration| written(it);
+    let maybe = |it: Option<SignedDuration>| it.map_or_else(|| "off".to_owned(), written);
     let times = |it: Option<u32>| it.map_or_else(|| "off".to_owned(), |it| it.to_string());
     let pairs = [
         ("interval", length(old.interval), length(new.interval)),
@@ -250,6 +251,7 @@ pub(super) mod tests {
     use super::*;
     use crate::{
         domain::{
+            alert::route::Receiver,
             desk, detector,
             id::{Kind, ReceiverId, SourceId},
             text::Text,
@@ -287,7 +289,11 @@ pub(super) mod tests {
             desk: Arc::new(desk::Settings {
                 node: Text::clean("tower-1", 40),
                 timezone: TimeZone::UTC,
-                receivers: Vec::new(),
+                receivers: vec![Receiver {
+                    id: ReceiverId::new("telegram"),
+                    human: true,
+                    origin: Origin::Default("test"),
+                }],
                 routes: Vec::new(),
                 reopen: SignedDuration::from_mins(10),
                 repeat: SignedDuration::from_hours(4),

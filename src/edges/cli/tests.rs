@@ -3,9 +3,10 @@
 use std::{
     ffi::OsString,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
-use axum::Extension;
+use axum::http::HeaderMap;
 use clap::CommandFactory as _;
 use jiff::{Zoned, tz::TimeZone};
 
@@ -19,7 +20,7 @@ use super::{
 use crate::{
     control::{Caller, Command, Done, Face, Refusal, Reply, Scope, ping::PingView},
     domain::{registry::Wanted, text::Text},
-    edges::http::api::{Answers, routes},
+    edges::http::api::{Answers, Vouch, routes, says_to_be},
 };
 
 #[test]
@@ -38,11 +39,16 @@ fn the_command_line_is_sound_and_documents_its_exit_codes() {
 /// What the composition root does, played.
 #[derive(Default)]
 struct Played {
-    reach: Option<PathBuf>,
+    reach: Option<Reach>,
     broken: bool,
+    variables: Vec<(&'static str, String)>,
 }
 
 impl Local for Played {
+    fn variable(&self, name: &str) -> Option<String> {
+        self.variables.iter().find(|(known, _)| *known == name).map(|(_, it)| it.clone())
+    }
+
     fn run(&self, files: &Files) -> u8 {
         if files.config == Some("taken.toml".into()) { 75 } else { 0 }
     }
@@ -66,7 +72,7 @@ impl Local for Played {
         if self.broken && config.is_some() {
             return Err("the configuration cannot be read".to_owned());
         }
-        Ok(self.reach.clone().map(|socket| Reach { socket: Some(socket), bind: None }))
+        Ok(self.reach.clone())
     }
 }
 
@@ -121,12 +127,19 @@ fn serve(folder: &Path, may: Scope) -> (PathBuf, String) {
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         runtime.expect("a runtime").block_on(async move {
-            let caller = |via, may| Extension(Caller { name: Text::clean("ana", 40), via, may });
+            let vouch = |via, may| -> Vouch {
+                Arc::new(move |headers: &HeaderMap| {
+                    let name = says_to_be(headers).unwrap_or_else(|| Text::clean("nobody", 40));
+                    let given = headers.get("authorization").and_then(|it| it.to_str().ok());
+                    let may = if given == Some("Bearer secret") { Scope::Act } else { may };
+                    Caller { name, via, may }
+                })
+            };
             let local = tokio::net::UnixListener::bind(path).expect("a socket");
             let tcp = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
             send.send(tcp.local_addr().expect("an address").to_string()).expect("a reader");
-            let over_socket = routes(Daemon).layer(caller(Face::Socket, Scope::Act));
-            let over_tcp = routes(Daemon).layer(caller(Face::Http, may));
+            let over_socket = routes(Daemon, vouch(Face::Socket, Scope::Act));
+            let over_tcp = routes(Daemon, vouch(Face::Http, may));
             let (local, tcp) =
                 tokio::join!(axum::serve(local, over_socket), axum::serve(tcp, over_tcp));
             local.and(tcp).expect("it serves");
@@ -171,6 +184,17 @@ fn calls_end_with_the_code_that_scripts_rely_on() {
     assert_eq!(run(&["incidents", "--url", &url], &played), 0);
     assert_eq!(run(&["ack", "#412", "--url", &url], &played), 4, "acting over TCP needs a token");
     assert_eq!(run(&["status", "--socket", &nowhere], &played), 3);
+    // A token of the environment, or of the configuration whose address it is, lets in.
+    let variables = vec![("ATALAYA_TOKEN", "secret".to_owned()), ("USER", "ana".to_owned())];
+    let with_token = Played { variables, ..Played::default() };
+    let done = ended(&["ack", "#412", "--url", &url], &with_token);
+    assert_eq!((done.code, texts(&done).0.as_str()), (0, "ana\n"));
+    let bind = url.strip_prefix("http://").map(str::to_owned);
+    let reach = |bind| Reach { socket: None, bind, token: Some("secret".to_owned().into()) };
+    let own = Played { reach: Some(reach(bind)), ..Played::default() };
+    assert_eq!(run(&["ack", "#412", "--config", "a.toml"], &own), 0);
+    let other = Played { reach: Some(reach(None)), ..Played::default() };
+    assert_eq!(run(&["ack", "#412", "--url", &url], &other), 4, "it is another's token");
     for (words, code) in [
         (&["check", "--offline"][..], 0),
         (&["schema", "registry"], 0),
@@ -185,9 +209,10 @@ fn calls_end_with_the_code_that_scripts_rely_on() {
         assert_eq!(run(words, &played), code, "{words:?}");
     }
     // Found by its configuration; and a configuration that cannot be read is not guessed around.
-    let found = Played { reach: Some(socket), broken: false };
+    let reach = Reach { socket: Some(socket), ..Reach::default() };
+    let found = Played { reach: Some(reach), ..Played::default() };
     assert_eq!(run(&["agents", "--config", "a.toml"], &found), 0);
-    let broken = Played { reach: None, broken: true };
+    let broken = Played { broken: true, ..Played::default() };
     assert_eq!(run(&["agents", "--config", "a.toml"], &broken), 2);
 }
 
@@ -202,9 +227,10 @@ fn the_first_place_that_answers_is_asked_and_all_that_was_tried_is_told() {
     let (socket, url) = serve(folder.path(), Scope::Act);
     let command: Command =
         serde_json::from_str(r##"{"command":"ack","targets":["#412"]}"##).expect("json");
-    let gone = Address::Socket(folder.path().join("gone.sock"));
-    let places = [gone.clone(), Address::Socket(socket), Address::Url(url)];
-    let answered = block(client::ask(&places, None, &command)).expect("an answer");
+    let place = |address| client::Place { address, token: None };
+    let gone = || place(Address::Socket(folder.path().join("gone.sock")));
+    let places = [gone(), place(Address::Socket(socket)), place(Address::Url(url))];
+    let answered = block(client::ask(&places, Some("ana"), &command)).expect("an answer");
     assert_eq!(answered.node, "tower-1 ☀");
     assert_eq!(answered.now.timestamp(), at("03:15:20"));
     assert_eq!(answered.result.expect("done"), r#"{"done":["ana"]}"#);
@@ -213,7 +239,9 @@ fn the_first_place_that_answers_is_asked_and_all_that_was_tried_is_told() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         Address::Url(format!("http://{}", listener.local_addr().expect("an address")))
     };
-    let told = block(client::ask(&[gone, closed], None, &command)).expect_err("nobody").to_string();
+    let told = block(client::ask(&[gone(), place(closed)], None, &command))
+        .expect_err("nobody")
+        .to_string();
     let lines: Vec<&str> = told.lines().collect();
     assert_eq!(lines[0], "no daemon answers; tried");
     assert!(lines[1].contains("gone.sock: No such file"), "{told}");

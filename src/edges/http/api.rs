@@ -5,12 +5,12 @@
 //!  GET  /agents, /incidents, /silences                ─▶ the same, lists under "items"
 //! ```
 //!
-//! Who asks and what that allows is a [`Caller`] which the server's layer puts into each request.
+//! Who asks and what that allows is the server's to say: it knows the listener and the tokens ([`Vouch`]).
 
-use std::{collections::HashMap, future::Future};
+use std::{collections::HashMap, future::Future, sync::Arc};
 
 use axum::{
-    Extension, Router,
+    Router,
     body::Bytes,
     extract::{DefaultBodyLimit, Path, Query, State, rejection::QueryRejection},
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header::CONTENT_TYPE},
@@ -20,9 +20,12 @@ use axum::{
 use jiff::Zoned;
 use serde::{Deserialize, Serialize};
 
-use crate::control::{
-    Caller, Class, Command, Controller, Refusal, Reply, agents::Agents, incidents::Incidents,
-    show::Show, silences::Silences, status::Status, why::Why,
+use crate::{
+    control::{
+        Caller, Class, Command, Controller, Refusal, Reply, agents::Agents, incidents::Incidents,
+        show::Show, silences::Silences, status::Status, why::Why,
+    },
+    domain::text::Text,
 };
 
 /// Name of the node that answered, in every answer: by it a client knows atalaya.
@@ -31,8 +34,23 @@ pub const NODE_HEADER: &str = "atalaya-node";
 /// The node's local time with its zone: `2026-11-21T03:15:20.118+01:00[Europe/Madrid]`.
 pub const TIME_HEADER: &str = "atalaya-time";
 
+/// Who asks, as he says himself. Believed over the Unix socket, where the file's mode let him in.
+pub const BY_HEADER: &str = "atalaya-by";
+
+/// A caller's name is kept cut to so many characters.
+const BY_MAX: usize = 40;
+
 /// A command is at most so many bytes.
 const COMMAND_BYTES_MAX: usize = 64 * 1024;
+
+/// Says by a request's headers who asks and what that allows; one for each listener.
+pub type Vouch = Arc<dyn Fn(&HeaderMap) -> Caller + Send + Sync>;
+
+/// The name in [`BY_HEADER`], if there is one.
+pub fn says_to_be(headers: &HeaderMap) -> Option<Text> {
+    let said = String::from_utf8_lossy(headers.get(BY_HEADER)?.as_bytes());
+    Some(Text::clean(&said, BY_MAX)).filter(|it| !it.is_empty())
+}
 
 /// Whoever answers commands; [`Controller`] in the daemon.
 pub trait Answers: Clone + Send + Sync + 'static {
@@ -90,8 +108,15 @@ impl From<Problem> for Refusal {
     }
 }
 
+/// What every handler shares.
+#[derive(Clone)]
+struct Api<A> {
+    answers: A,
+    vouch: Vouch,
+}
+
 /// All routes of `/api/v1` that ask or act. Beats have their own.
-pub fn routes<A: Answers>(answers: A) -> Router {
+pub fn routes<A: Answers>(answers: A, vouch: Vouch) -> Router {
     Router::new()
         .route("/api/v1/command", post(command::<A>))
         .route("/api/v1/status", get(status::<A>))
@@ -102,7 +127,7 @@ pub fn routes<A: Answers>(answers: A) -> Router {
         .route("/api/v1/silences", get(silences::<A>))
         .route("/api/v1/why/{*target}", get(why::<A>))
         .layer(DefaultBodyLimit::max(COMMAND_BYTES_MAX))
-        .with_state(answers)
+        .with_state(Api { answers, vouch })
 }
 
 /// How an answer is wrapped: a program's `--json` wants the list itself, a web client an object.
@@ -115,89 +140,80 @@ enum Wrap {
 type Asked = HashMap<String, String>;
 
 async fn command<A: Answers>(
-    State(answers): State<A>,
-    caller: Option<Extension<Caller>>,
+    State(api): State<Api<A>>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
     // A form that a web page posts from elsewhere cannot carry this type without asking first.
     let json = headers.get(CONTENT_TYPE).and_then(|it| it.to_str().ok());
-    if !json
-        .is_some_and(|it| it.split(';').next().is_some_and(|it| it.trim() == "application/json"))
-    {
-        return problem(&answers, Refusal::wrong_use("the body must be application/json"));
+    if json.and_then(|it| it.split(';').next()).map(str::trim) != Some("application/json") {
+        return problem(&api, Refusal::wrong_use("the body must be application/json"));
     }
     match serde_json::from_slice(&body) {
-        Ok(command) => answer(&answers, command, caller, Wrap::Bare).await,
+        Ok(command) => answer(&api, command, &headers, Wrap::Bare).await,
         Err(error) => {
-            problem(&answers, Refusal::wrong_use(format!("the command could not be read: {error}")))
+            problem(&api, Refusal::wrong_use(format!("the command could not be read: {error}")))
         }
     }
 }
 
-async fn status<A: Answers>(
-    State(answers): State<A>,
-    caller: Option<Extension<Caller>>,
-) -> Response {
-    answer(&answers, Command::Status(Status {}), caller, Wrap::Bare).await
+async fn status<A: Answers>(State(api): State<Api<A>>, headers: HeaderMap) -> Response {
+    answer(&api, Command::Status(Status {}), &headers, Wrap::Bare).await
 }
 
-async fn silences<A: Answers>(
-    State(answers): State<A>,
-    caller: Option<Extension<Caller>>,
-) -> Response {
-    answer(&answers, Command::Silences(Silences {}), caller, Wrap::Items).await
+async fn silences<A: Answers>(State(api): State<Api<A>>, headers: HeaderMap) -> Response {
+    answer(&api, Command::Silences(Silences {}), &headers, Wrap::Items).await
 }
 
 async fn agents<A: Answers>(
-    State(answers): State<A>,
-    caller: Option<Extension<Caller>>,
+    State(api): State<Api<A>>,
+    headers: HeaderMap,
     query: Result<Query<Asked>, QueryRejection>,
 ) -> Response {
     match read_query(query, &["unknown"]) {
         Ok(asked) => {
             let command = Command::Agents(Agents { unknown: flag(&asked, "unknown") });
-            answer(&answers, command, caller, Wrap::Items).await
+            answer(&api, command, &headers, Wrap::Items).await
         }
-        Err(refusal) => problem(&answers, refusal),
+        Err(refusal) => problem(&api, refusal),
     }
 }
 
 async fn incidents<A: Answers>(
-    State(answers): State<A>,
-    caller: Option<Extension<Caller>>,
+    State(api): State<Api<A>>,
+    headers: HeaderMap,
     query: Result<Query<Asked>, QueryRejection>,
 ) -> Response {
     match read_query(query, &["all", "watch", "limit"]).and_then(incidents_asked) {
-        Ok(asked) => answer(&answers, Command::Incidents(asked), caller, Wrap::Items).await,
-        Err(refusal) => problem(&answers, refusal),
+        Ok(asked) => answer(&api, Command::Incidents(asked), &headers, Wrap::Items).await,
+        Err(refusal) => problem(&api, refusal),
     }
 }
 
 async fn agent<A: Answers>(
-    State(answers): State<A>,
-    caller: Option<Extension<Caller>>,
+    State(api): State<Api<A>>,
+    headers: HeaderMap,
     Path(id): Path<String>,
 ) -> Response {
     let command = Command::Show(Show { target: format!("agent/{id}") });
-    answer(&answers, command, caller, Wrap::Bare).await
+    answer(&api, command, &headers, Wrap::Bare).await
 }
 
 async fn incident<A: Answers>(
-    State(answers): State<A>,
-    caller: Option<Extension<Caller>>,
+    State(api): State<Api<A>>,
+    headers: HeaderMap,
     Path(number): Path<String>,
 ) -> Response {
     let target = format!("#{}", number.trim_start_matches('#'));
-    answer(&answers, Command::Show(Show { target }), caller, Wrap::Bare).await
+    answer(&api, Command::Show(Show { target }), &headers, Wrap::Bare).await
 }
 
 async fn why<A: Answers>(
-    State(answers): State<A>,
-    caller: Option<Extension<Caller>>,
+    State(api): State<Api<A>>,
+    headers: HeaderMap,
     Path(target): Path<String>,
 ) -> Response {
-    answer(&answers, Command::Why(Why { target }), caller, Wrap::Bare).await
+    answer(&api, Command::Why(Why { target }), &headers, Wrap::Bare).await
 }
 
 fn read_query(
@@ -228,45 +244,39 @@ fn flag(asked: &Asked, key: &str) -> bool {
 }
 
 async fn answer<A: Answers>(
-    answers: &A,
+    api: &Api<A>,
     command: Command,
-    caller: Option<Extension<Caller>>,
+    headers: &HeaderMap,
     wrap: Wrap,
 ) -> Response {
-    // Without the layer nobody vouches for the caller: nothing is permitted.
-    let Some(Extension(caller)) = caller else {
-        return problem(answers, Refusal::not_permitted("nobody vouches for this connection"));
-    };
-    let reply = match answers.run(command, caller).await {
+    let reply = match api.answers.run(command, (api.vouch)(headers)).await {
         Ok(reply) => reply,
-        Err(refusal) => return problem(answers, refusal),
+        Err(refusal) => return problem(api, refusal),
     };
     let body = match wrap {
         Wrap::Bare => serde_json::to_string(&reply),
         Wrap::Items => serde_json::to_string(&HashMap::from([("items", &reply)])),
     };
     match body {
-        Ok(body) => wrapped(answers, StatusCode::OK, "application/json", body),
-        Err(error) => {
-            problem(answers, Refusal::unavailable(format!("writing the answer: {error}")))
-        }
+        Ok(body) => wrapped(api, StatusCode::OK, "application/json", body),
+        Err(error) => problem(api, Refusal::unavailable(format!("writing the answer: {error}"))),
     }
 }
 
-fn problem<A: Answers>(answers: &A, refusal: Refusal) -> Response {
+fn problem<A: Answers>(api: &Api<A>, refusal: Refusal) -> Response {
     let problem = Problem::from(refusal);
     let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let body = serde_json::to_string(&problem).unwrap_or_default();
-    wrapped(answers, status, "application/problem+json", body)
+    wrapped(api, status, "application/problem+json", body)
 }
 
 fn wrapped<A: Answers>(
-    answers: &A,
+    api: &Api<A>,
     status: StatusCode,
     kind: &'static str,
     body: String,
 ) -> Response {
-    let (node, time) = answers.here();
+    let (node, time) = api.answers.here();
     let mut response =
         (status, [(CONTENT_TYPE, HeaderValue::from_static(kind))], body).into_response();
     for (name, value) in [(NODE_HEADER, node), (TIME_HEADER, time.to_string())] {

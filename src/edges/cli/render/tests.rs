@@ -73,6 +73,7 @@ pub(in crate::edges::cli) fn incident(id: u64, watch: &str) -> IncidentView {
         opened_at: at("03:13:34"),
         resolved_at: None,
         occurrences: 1,
+        revision: 1,
         name: "Mary".to_owned(),
         cause: "silence > 90s".to_owned(),
         task: None,
@@ -82,6 +83,7 @@ pub(in crate::edges::cli) fn incident(id: u64, watch: &str) -> IncidentView {
         ending: None,
         told: vec!["telegram".to_owned()],
         next_step_at: None,
+        repeat_at: None,
         origin: "registry.toml:8".to_owned(),
     }
 }
@@ -297,7 +299,7 @@ open       ✗  #420  source/redis  blind  critical  since 03:13:34  1m 46s  sil
         next: Vec::new(),
     };
     check(
-        &Reply::Show(Box::new(ShowView::Incident(detail))),
+        &Reply::Show(Box::new(ShowView::Incident(Box::new(detail)))),
         r"
 #412 agent/mary down   critical, resolved
 since      03:13:34 (silence > 90s)
