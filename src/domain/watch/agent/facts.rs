@@ -1,7 +1,5 @@
 //! Facts: what a beat changes in what is known of an agent, whatever it means for the verdict.
 
-use std::mem;
-
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
@@ -44,7 +42,7 @@ impl Spec {
                     && state.watched_since <= last
                     && !hearing.disturbed(self.steady(state), last)
             });
-        in_time && (beat.malformed || (self.says_nothing_new(state, beat)))
+        in_time && (beat.malformed || self.says_nothing_new(state, beat))
     }
 
     fn says_nothing_new(&self, state: &State, beat: &Beat) -> bool {
@@ -113,7 +111,7 @@ impl Spec {
         if let Some(progress) = beat.progress {
             advance(state, progress, at, idle);
         }
-        self.lease(state, beat.busy, at);
+        self.lease(state, beat.busy, at, idle);
     }
 
     fn pulse(&self, state: &mut State, at: Timestamp, source: SourceId, sampled: bool) {
@@ -137,14 +135,13 @@ impl Spec {
             state.broken = Broken { failed: state.broken.failed, ..Broken::default() };
             state.lease = state.lease.take().filter(|lease| at <= lease.until);
         }
-        match state.report {
-            Report::Idle | Report::Stopping => {}
-            _ if returns => state.working_since = Some(at),
-            _ => state.working_since = state.working_since.or(Some(at)),
+        let rests = matches!(state.report, Report::Idle | Report::Stopping);
+        if !rests && (returns || state.working_since.is_none()) {
+            state.working_since = Some(at);
         }
     }
 
-    fn lease(&self, state: &mut State, busy: Busy, at: Timestamp) {
+    fn lease(&self, state: &mut State, busy: Busy, at: Timestamp, idle: bool) {
         match busy {
             Busy::Keep => {}
             Busy::End => {
@@ -160,6 +157,9 @@ impl Spec {
                     state.lease = Some(Lease { op, until: after(at, granted) });
                     state.lease_spent = true;
                     state.broken.stalled = None;
+                    if !idle {
+                        end_idleness(state, at);
+                    }
                 }
             }
         }
@@ -272,11 +272,16 @@ fn advance(state: &mut State, progress: Progress, at: Timestamp, idle: bool) {
     if idle || state.report == Report::Stopping {
         return;
     }
-    // Whoever advances is not idle.
+    state.working_since = Some(at);
+    end_idleness(state, at);
+}
+
+/// Whoever advances, or declares a long step, is not idle.
+fn end_idleness(state: &mut State, at: Timestamp) {
     if state.report == Report::Idle {
         state.report = Report::Alive;
+        state.working_since = Some(at);
     }
-    state.working_since = Some(at);
 }
 
 /// Newest first; the usual beat comes over the source that stands first.
@@ -304,6 +309,6 @@ fn push_pending(pending: &mut Vec<Beat>, beat: Beat) {
         pending.remove(place);
         pending.push(beat);
     } else if let Some(newest) = pending.last_mut() {
-        drop(mem::replace(newest, beat));
+        *newest = beat;
     }
 }

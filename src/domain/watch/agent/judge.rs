@@ -30,7 +30,7 @@ impl Spec {
         now: Timestamp,
     ) -> (State, Effects) {
         let mut judge = Judge { spec: self, hearing, state: state.clone(), changes: Vec::new() };
-        if signal == Signal::Reloaded {
+        if matches!(signal, Signal::Reloaded) {
             let grace = self.interval.saturating_add(RESPITE);
             judge.state.not_before = Some(after(now, grace));
         }
@@ -209,7 +209,7 @@ impl Judge<'_> {
                 Step::Down(_) | Step::Overrun | Step::Stalled => self.hearing.proof(&ears, due.at),
             };
             match proof {
-                Proof::Proven => self.apply(due),
+                Proof::Proven => self.apply(&due),
                 Proof::Needed(sources) => return Some((due.at, sources)),
                 Proof::Blind => return None,
             }
@@ -266,7 +266,7 @@ impl Judge<'_> {
         }
     }
 
-    fn apply(&mut self, due: Due) {
+    fn apply(&mut self, due: &Due) {
         let at = due.at;
         let cause = match due.step {
             Step::Deaf => return self.say(Verdict::Blind, at, Cause::Hearing),
@@ -291,12 +291,12 @@ impl Judge<'_> {
     fn cause(&self, verdict: Verdict) -> Cause {
         let state = &self.state;
         match verdict {
-            Verdict::Failed => match state.report {
-                Report::Fail { exit: Some(exit) } => {
-                    Cause::Said { status: word(&format!("exit {exit}")), exit: Some(exit) }
-                }
-                _ => Cause::Said { status: word("fail"), exit: None },
-            },
+            Verdict::Failed => {
+                let Report::Fail { exit: Some(exit) } = state.report else {
+                    return Cause::Said { status: word("fail"), exit: None };
+                };
+                Cause::Said { status: word(&format!("exit {exit}")), exit: Some(exit) }
+            }
             Verdict::Overrun => state.lease.as_ref().map_or(Cause::Beat, |lease| Cause::Lease {
                 op: lease.op.clone(),
                 until: lease.until,
@@ -306,10 +306,10 @@ impl Judge<'_> {
                 limit: self.spec.stall_after.unwrap_or(SignedDuration::ZERO),
             },
             Verdict::Looping => Cause::Repeats { count: state.repeats },
-            Verdict::Degraded => match &state.report {
-                Report::Degraded(status) => Cause::Said { status: status.clone(), exit: None },
-                _ => Cause::Beat,
-            },
+            Verdict::Degraded => {
+                let Report::Degraded(status) = &state.report else { return Cause::Beat };
+                Cause::Said { status: status.clone(), exit: None }
+            }
             Verdict::Leaving => Cause::Said { status: word("stopping"), exit: None },
             Verdict::Down
             | Verdict::Late

@@ -125,6 +125,7 @@ fn a_declared_step_may_take_as_long_as_it_says_once() {
     stall("busy200@0 tick@91 beat@150 tick@201", "up@0 down@90 up@150 overrun@200 | overrun");
     stall("busy100@0 tick@91 beat@150 tick@190", "up@0 down@90 up@150 | up");
     stall("p1@0 beat@50 tick@61 busy50@70 tick@120", "up@0 stalled@60 up@70 | late");
+    stall("idle@0 busy50@10 tick@61", "up@0 overrun@60 | overrun"); // whoever declares a step works
     stall("busy0@0 beat@50 tick@61", "up@0 stalled@60 | stalled");
     check_with("lease=300", "busy100@0 beat@80 tick@101", "up@0 overrun@100 | overrun");
 }
@@ -142,13 +143,13 @@ fn who_repeats_the_same_step_is_looping() {
 
 #[test]
 fn a_rhythm_that_is_known_is_told_earlier() {
-    let steady: String = (0..=20).map(|n| format!("beat@{} ", n * 30)).collect();
+    let steady = repeat(21, |n| format!("beat@{} ", n * 30));
     let at_660 = format!("{steady}tick@660");
     let at_661 = format!("{steady}tick@661");
     check_with("adaptive", &at_660, "up@0 | late");
     check_with("adaptive", &at_661, "up@0 down@660 | down");
     check(&at_661, "up@0 | late");
-    let few: String = (0..=19).map(|n| format!("beat@{} ", n * 30)).collect();
+    let few = repeat(20, |n| format!("beat@{} ", n * 30));
     check_with("adaptive", &format!("{few}tick@631"), "up@0 | late");
     // An outage, a pause and a blindness are no intervals.
     let gaps = format!(
@@ -225,8 +226,7 @@ fn nobody_goes_down_because_we_could_not_hear() {
 
 #[test]
 fn a_source_that_flaps_never_returned() {
-    let flapping: String =
-        (0..60).map(|n| format!("blind@{} back@{} ", 50 + n * 10, 55 + n * 10)).collect();
+    let flapping = repeat(60, |n| format!("blind@{} back@{} ", 50 + n * 10, 55 + n * 10));
     check(&format!("beat@0 {flapping}tick@660"), "up@0 blind@50 | blind");
     check(&format!("beat@0 {flapping}beat@660"), "up@0 blind@50 up@660 | up");
     check(&format!("beat@0 {flapping}tick@685"), "up@0 blind@50 up@645 | late");
@@ -367,4 +367,8 @@ fn nothing_panics_at_the_ends_of_time() {
         }
     }
     assert!(state.heard.len() <= 2);
+}
+
+fn repeat(times: i64, word: impl Fn(i64) -> String) -> String {
+    (0..times).map(word).collect()
 }
