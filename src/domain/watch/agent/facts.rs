@@ -134,6 +134,7 @@ impl Spec {
             // A new life: what it did before the outage is not held against it, a failure that it told of is.
             state.broken = Broken { failed: state.broken.failed, ..Broken::default() };
             state.lease = state.lease.take().filter(|lease| at <= lease.until);
+            state.repeats = 0;
         }
         let rests = matches!(state.report, Report::Idle | Report::Stopping);
         if !rests && (returns || state.working_since.is_none()) {

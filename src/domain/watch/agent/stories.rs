@@ -137,7 +137,7 @@ fn who_repeats_the_same_step_is_looping() {
     looping("dA@0 dA@10 dA@20 dA@30", "up@0 looping@20 | looping");
     looping("dA@0 dA@10 dA@20 dB@30", "up@0 looping@20 up@30 | up");
     looping("dA@0 dA@10 dA@20 idle@30", "up@0 looping@20 up@30 | idle");
-    looping("dA@0 dA@10 dA@20 tick@111 dA@120", "up@0 looping@20 down@110 looping@120 | looping");
+    looping("dA@0 dA@10 dA@20 tick@111 dA@120", "up@0 looping@20 down@110 up@120 | up");
     looping("p1@0 p1@10 p1@20 p1@30", "up@0 | up");
 }
 

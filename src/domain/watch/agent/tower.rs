@@ -78,10 +78,9 @@ impl Tower {
         let is_beat = !matches!(name, "tick" | "pause" | "resume" | "blind" | "mute" | "slept");
         for (at, source) in self.hearing.sources.iter_mut().enumerate() {
             let heard = place == at && (name == "back" || name == "echo" || is_beat);
-            if heard || !(source.is_blind() || self.mute.contains(&at)) {
-                if !(place == at && name == "blind") && name != "slept" {
-                    source.proved(now);
-                }
+            let breaks = name == "slept" || (name == "blind" && place == at);
+            if !breaks && (heard || !(source.is_blind() || self.mute.contains(&at))) {
+                source.proved(now);
             }
         }
         match name {
