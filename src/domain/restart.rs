@@ -63,11 +63,6 @@ impl Record {
         FRESH_FROM <= self.quick
     }
 
-    /// Failures without a minute of life in between.
-    pub fn quick(&self) -> u32 {
-        self.quick
-    }
-
     /// Whether it is set aside; a half-open try does not end that, a minute of life does.
     pub fn quarantined(&self, now: Timestamp) -> bool {
         self.quarantined && !self.forgiven(now)

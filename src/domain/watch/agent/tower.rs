@@ -77,7 +77,9 @@ impl Tower {
         let span = SignedDuration::from_secs(number.unwrap_or(0));
         let is_beat = !matches!(name, "tick" | "pause" | "resume" | "blind" | "mute" | "slept");
         for (at, source) in self.hearing.sources.iter_mut().enumerate() {
-            let heard = place == at && (name == "back" || name == "echo" || is_beat);
+            // As the slot does it: a beat over a source that was thought blind ends that.
+            let ends = name == "back" || name == "echo" || (is_beat && source.is_blind());
+            let heard = place == at && ends;
             let breaks = name == "slept" || (name == "blind" && place == at);
             if !breaks && (heard || !(source.is_blind() || self.mute.contains(&at))) {
                 source.proved(now);
