@@ -13,12 +13,13 @@ use jiff::{SignedDuration, Timestamp};
 
 /// The first wait after a restart at once; it doubles with every further failure.
 const WAIT_FIRST: SignedDuration = SignedDuration::from_millis(20);
-const WAIT_MAX: SignedDuration = SignedDuration::from_secs(30);
+/// The longest wait between two starts.
+pub const WAIT_MAX: SignedDuration = SignedDuration::from_secs(30);
 /// More than so many failures within [`WINDOW`] is quarantine.
 const FAILURES_MAX: usize = 6;
 const WINDOW: SignedDuration = SignedDuration::from_secs(10);
 /// A child that lived so long is forgiven.
-const FORGIVEN_AFTER: SignedDuration = SignedDuration::from_secs(60);
+pub const FORGIVEN_AFTER: SignedDuration = SignedDuration::from_secs(60);
 /// How often a child in quarantine is tried.
 pub const HALF_OPEN_EVERY: SignedDuration = SignedDuration::from_mins(5);
 /// From this quick failure on, the facts are suspected: the child starts from fresh ones.
