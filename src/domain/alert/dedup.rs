@@ -62,10 +62,6 @@ fn comes_back(ended: &Ending) -> bool {
 }
 
 /// A worse condition swallows the lesser; a lesser one after a worse means that the worse is over.
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "every other cause ends it by the verdict alone"
-)]
 fn ending(condition: Condition, flip: &Flip) -> Ending {
     match (&flip.cause, flip.to.condition()) {
         (Cause::Paused { .. }, _) => Ending::Paused,
