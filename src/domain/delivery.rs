@@ -84,6 +84,14 @@ impl Message {
         matches!(self.glyph, "✅" | "⏸")
     }
 
+    /// For news that could not be sent before it was over.
+    #[must_use]
+    pub fn told_late(mut self) -> Self {
+        let line = "Told late: it was over before this could be sent";
+        self.lines.push(vec![Span::Plain(line.to_owned())]);
+        self
+    }
+
     /// The same message, shorter with each `step` from 0: the quotation shrinks to its last lines, then to
     /// its last, then goes; then all lines but the first shrink to their number, then all. The first
     /// line never. None when nothing is left to shrink.

@@ -144,8 +144,9 @@ impl Lane {
             let message = message.clone();
             delivery.body = match lead.body {
                 Body::New { .. } => {
-                    let rings = rang && !message.is_over();
-                    Body::New { message, rings }
+                    let late = rang && message.is_over();
+                    let message = if late { message.told_late() } else { message };
+                    Body::New { message, rings: rang && !late }
                 }
                 Body::Edit { .. } if anew => Body::New { message, rings: false },
                 Body::Edit { .. } | Body::Event(_) => Body::Edit { message },
@@ -486,15 +487,20 @@ mod tests {
         let next = lane.next(&rows, at(1));
         let accepted = Attempt::Accepted { reference: Some("77".into()) };
         let settled = lane.after_attempt(&next.send[0], &accepted, at(1), 0.5);
-        let said: Vec<String> = settled
-            .writes
-            .iter()
-            .map(|it| match it {
-                Write::Outcome(it) => format!("{} {}", it.delivery.0, it.state.word()),
-                Write::Reference { group, reference } => format!("g{} {reference}", group.0),
-                other => format!("{other:?}"),
-            })
-            .collect();
+        let outcome = |it: &Write| match it {
+            Write::Outcome(it) => Some(format!("{} {}", it.delivery.0, it.state.word())),
+            Write::Reference { group, reference } => Some(format!("g{} {reference}", group.0)),
+            Write::Facts(_)
+            | Write::Flip(_)
+            | Write::Incident(_)
+            | Write::Decision(_)
+            | Write::Delivery(_)
+            | Write::Group(_)
+            | Write::Silence(_)
+            | Write::SilenceEnded { .. }
+            | Write::Meta { .. } => None,
+        };
+        let said: Vec<String> = settled.writes.iter().filter_map(outcome).collect();
         assert_eq!(said, ["1 sent", "2 superseded", "g1 77"]);
         // One edit a second of one message; another message need not wait.
         let other = Delivery { group: Some(GroupId(2)), ..human(4, 1, "edit d") };
