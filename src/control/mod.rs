@@ -1,1 +1,7 @@
 //! control
+
+pub use crate::ports::{
+    beats,
+    clock::Clock,
+    source::{Ear, Took},
+};

@@ -1,1 +1,1 @@
-//! edges
+//! Edges: how people and agents reach us. They translate to `control` and back.

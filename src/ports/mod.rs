@@ -1,6 +1,7 @@
 //! What atalaya needs of the world. Each port has adapters that are real and one in memory, and one
 //! contract suite that all of them pass.
 
+pub mod beats;
 pub mod clock;
 pub mod hands;
 pub mod notifier;
