@@ -1,1 +1,3 @@
 //! Edges: how people and agents reach us. They translate to `control` and back.
+
+pub mod http;

@@ -2,5 +2,6 @@
 //! beyond what their input allows.
 
 pub mod beats;
+pub mod echo;
 pub mod pings;
 pub mod timestamps;
