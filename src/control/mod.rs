@@ -5,3 +5,6 @@ pub use crate::ports::{
     clock::Clock,
     source::{Ear, Took},
 };
+
+#[cfg(test)]
+pub(crate) use crate::ports::recording;

@@ -5,6 +5,8 @@ pub mod beats;
 pub mod clock;
 pub mod hands;
 pub mod notifier;
+#[cfg(test)]
+pub(crate) mod recording;
 pub mod registry;
 pub mod source;
 pub mod store;

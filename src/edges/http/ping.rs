@@ -116,7 +116,8 @@ fn decoded(part: &str) -> Cow<'_, str> {
     let mut rest = part;
     while let Some((before, behind)) = rest.split_once('%') {
         text.push_str(before);
-        let byte = behind.get(..2).and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        let hex = behind.get(..2).filter(|it| it.bytes().all(|digit| digit.is_ascii_hexdigit()));
+        let byte = hex.and_then(|hex| u8::from_str_radix(hex, 16).ok());
         match byte.filter(u8::is_ascii) {
             Some(byte) => {
                 text.push(char::from(byte));
