@@ -99,8 +99,9 @@ impl HttpState {
     }
 }
 
-/// All routes. A face that comes later is one more `merge` here.
-pub fn router(state: HttpState) -> Router {
+/// All routes: those that bring beats, health, and `api`, which asks and acts and knows its callers by
+/// itself. A face that comes later is one more `merge` here.
+pub fn router(state: HttpState, api: Router) -> Router {
     Router::new()
         .merge(ping::routes())
         .merge(beats::routes())
@@ -110,6 +111,7 @@ pub fn router(state: HttpState) -> Router {
                 .mend("curl this host's /ping/NAME, /api/v1/beats or /readyz")
         })
         .with_state(state)
+        .merge(api)
 }
 
 fn health() -> Router<HttpState> {

@@ -27,27 +27,29 @@ const BACKLOG: u32 = 128;
 /// Wait after a failed accept: the cause, too many open files, does not pass at once.
 const ACCEPT_AGAIN: Duration = Duration::from_secs(1);
 
-/// Serves `state` over TCP until `shutdown` resolves; open requests are then answered first. Beyond
+/// Serves beats, health and `api` over TCP until `shutdown` resolves; open requests are then answered first. Beyond
 /// `connections_max` new ones wait, and so does our own proof.
 pub async fn serve_tcp(
     listener: TcpListener,
     state: HttpState,
+    api: Router,
     connections_max: usize,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
-    let router = router(state.clone());
+    let router = router(state.clone(), api);
     serve(listener, router, state, connections_max, shutdown).await
 }
 
-/// The same over a Unix socket, without tokens.
+/// The same over a Unix socket, where beats need no token.
 pub async fn serve_unix(
     listener: UnixListener,
     state: HttpState,
+    api: Router,
     connections_max: usize,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
     let state = state.trusted();
-    let router = router(state.clone());
+    let router = router(state.clone(), api);
     serve(listener, router, state, connections_max, shutdown).await
 }
 

@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, path::Path, sync::Arc};
 
+use axum::Router;
 use jiff::Timestamp;
 use secrecy::SecretString;
 use serde_json::json;
@@ -47,7 +48,7 @@ impl Edge {
         let address = listener.local_addr().unwrap();
         let (mut tasks, stop) = (JoinSet::new(), Arc::new(Notify::new()));
         let stopped = Arc::clone(&stop).notified_owned();
-        tasks.spawn(server::serve_tcp(listener, state.clone(), 100, stopped));
+        tasks.spawn(server::serve_tcp(listener, state.clone(), Router::new(), 100, stopped));
         Self { ear, tokens, state, address, stop, tasks }
     }
 
@@ -238,7 +239,7 @@ async fn tokens_are_asked_for_over_tcp_and_not_over_the_socket() {
     let listener = server::bind_unix(&path, None).await.unwrap();
     assert_eq!(mode(&path), 0o600);
     let stopped = Arc::clone(&edge.stop).notified_owned();
-    edge.tasks.spawn(server::serve_unix(listener, edge.state.clone(), 10, stopped));
+    edge.tasks.spawn(server::serve_unix(listener, edge.state.clone(), Router::new(), 10, stopped));
     let stream = UnixStream::connect(&path).await.unwrap();
     assert_eq!(exchange(stream, "GET /ping/mary", "").await.0, 200);
 }
