@@ -272,12 +272,11 @@ fn busy(value: &Value) -> Result<RawBusy, &'static str> {
         return Ok(RawBusy::End);
     }
     let object = value.as_object().ok_or("is neither null nor {\"op\", \"for\"}")?;
-    let length = match object.get("for").ok_or("says not how long: \"for\" is missing")? {
-        Value::String(text) => length(text),
-        number => number.as_f64().and_then(seconds),
-    };
-    let length = length
-        .filter(|it| it.is_positive())
+    let said = object.get("for").ok_or("says not how long: \"for\" is missing")?;
+    let length = said
+        .as_str()
+        .map_or_else(|| said.as_f64().and_then(seconds), length)
+        .filter(SignedDuration::is_positive)
         .ok_or("\"for\" is neither a duration like \"15m\" nor seconds above 0")?;
     let op = object.get("op").and_then(Value::as_str).unwrap_or("busy").to_owned();
     Ok(RawBusy::For { op, length: length.min(BUSY_MAX) })

@@ -321,6 +321,10 @@ impl Redis {
     /// Brings one message to the ear. Whatever it holds, it proves life of the agent that its channel names.
     fn hear(&self, message: &Message, ear: &dyn Ear, id: SourceId) {
         let channel = String::from_utf8_lossy(&message.channel);
+        // A wide pattern brings the echoes too, ours and those of other instances.
+        if channel.starts_with(&self.settings.echo_channel) {
+            return;
+        }
         let Some(pattern) = channels::taker(&self.patterns, &message.by, &channel) else { return };
         let read = message.read(&pattern.agent_from);
         let named = match (&pattern.agent_from, &read) {

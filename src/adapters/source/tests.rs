@@ -100,15 +100,22 @@ fn free_port() -> u16 {
 }
 
 fn subscriber(url: &str) -> Redis {
-    let settings = redis::Settings {
+    Redis::new(settings(url), Arc::new(Machine))
+}
+
+fn settings(url: &str) -> redis::Settings {
+    redis::Settings {
         url: SecretString::from(url),
         profiles: vec![Profile::BinaryRogue, Profile::HeartbeatMap],
         prefix: "binaryrogue".to_owned(),
-        patterns: vec![Pattern::new("fleet:*", "/who/id").unwrap()],
+        patterns: vec![
+            Pattern::new("fleet:*", "/who/id").unwrap(),
+            // Also brings our own echo, which is no beat.
+            Pattern::new("atalaya:*", "/agent").unwrap(),
+        ],
         own_id: "atalaya".to_owned(),
         echo_channel: "atalaya:echo".to_owned(),
-    };
-    Redis::new(settings, Arc::new(Machine))
+    }
 }
 
 /// A source at work; it ends with the test.
@@ -262,24 +269,29 @@ async fn redis_may_be_absent_at_the_start() {
 
 #[tokio::test]
 async fn where_no_echo_is_permitted_a_ping_stands_in() {
-    let server = Server::begin(free_port());
-    for rights in [
-        "-publish &*",
-        "resetchannels &agents:heartbeat &agents:heartbeat:* &binaryrogue:heartbeats &fleet:*",
-    ] {
-        let mut words: Vec<&[u8]> =
-            vec![b"ACL", b"SETUSER", b"watcher", b"reset", b"on", b">pw", b"+@all"];
-        words.extend(rights.split(' ').map(str::as_bytes));
+    // What is subscribed to, and no other channel.
+    let channels = "resetchannels &agents:heartbeat &agents:heartbeat:* &binaryrogue:heartbeats &fleet:* &atalaya:*";
+    for rights in ["-publish &*", channels] {
+        let server = Server::begin(free_port());
+        let words = ["ACL", "SETUSER", "watcher", "reset", "on", ">pw", "+@all"];
+        let words: Vec<&[u8]> =
+            words.into_iter().chain(rights.split(' ')).map(str::as_bytes).collect();
         server.run(&words).await;
         let ear = Recording::watching(&[]);
-        let _source =
-            begin(subscriber(&format!("redis://watcher:pw@127.0.0.1:{}", server.port)), &ear);
+        let url = format!("redis://watcher:pw@127.0.0.1:{}", server.port);
+        let settings =
+            redis::Settings { echo_channel: "private:echo".to_owned(), ..settings(&url) };
+        let _source = begin(Redis::new(settings, Arc::new(Machine)), &ear);
         let from = ear.until("a proof", 0, proved).await;
         ear.ask();
         let from = ear.until("another proof", from, proved).await;
         server.publish("agents:heartbeat:mary", b"{}").await;
         ear.until("a beat", from, |heard| !heard.is_empty()).await;
         assert_eq!(ear.beats(), ["mary Alive"], "{rights}");
+        let info =
+            ::redis::cmd("INFO").arg("commandstats").query_async(&mut server.connection().await);
+        let info: String = info.await.unwrap();
+        assert!(info.contains("cmdstat_ping"), "{rights}: {info}");
     }
 }
 
@@ -336,7 +348,7 @@ async fn a_polled_stamp_is_a_beat_only_when_it_changes() {
     server.run(&[b"HSET", key, b"last_seen", b"4102444800"]).await;
     server.run(&[b"HSET", b"binaryrogue:agents:vague", b"last_seen", b"a while ago"]).await;
     ear.ask();
-    from = ear.until("the changed stamps", from, |heard| proved(heard)).await;
+    from = ear.until("the changed stamps", from, proved).await;
     let beats = beats(&ear);
     let [_, future, vague] = &beats[..] else { panic!("{beats:?}") };
     assert!(future.0 <= jiff_now(), "a stamp of the future is clamped");

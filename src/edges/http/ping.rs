@@ -14,14 +14,14 @@ use axum::{
 use futures_util::StreamExt;
 use uuid::Uuid;
 
-use super::{HttpState, text};
+use super::{HttpState, door::TurnedAway, text};
 use crate::{
     control::Took,
     domain::{
-        id::Name,
+        id::{BadName, Name},
         watch::agent::{Beat, Report},
     },
-    wire::pings::{self, Action},
+    wire::pings::{self, Action, BadRid},
 };
 
 const PREFIX: &str = "/ping/";
@@ -41,7 +41,7 @@ pub(super) fn routes() -> Router<HttpState> {
 }
 
 async fn ping(State(state): State<HttpState>, request: Request) -> Response {
-    let mut answer = take(&state, &request).unwrap_or_else(|refusal| refusal);
+    let mut answer = take(&state, &request).map_or_else(IntoResponse::into_response, answer);
     answer.headers_mut().insert(BODY_LIMIT_HEADER, BODY_LIMIT);
     let body = request.into_body();
     if !body.is_end_stream() {
@@ -51,52 +51,78 @@ async fn ping(State(state): State<HttpState>, request: Request) -> Response {
     answer
 }
 
-fn take(state: &HttpState, request: &Request) -> Result<Response, Response> {
+fn take(state: &HttpState, request: &Request) -> Result<Took, Refusal> {
     let now = state.now();
-    state.admit(now).map_err(IntoResponse::into_response)?;
+    state.admit(now).map_err(Refusal::Limit)?;
     let path = request.uri().path().strip_prefix(PREFIX).unwrap_or_default();
     let (agent, action) = match path.split_once('/') {
         Some((agent, action)) => (agent, Some(action)),
         None => (path, None),
     };
-    let name: Name = decoded(agent).parse().map_err(|why| {
-        let why = format!("{why}");
-        state.parts.ear.refused(state.parts.source, &why);
-        text(StatusCode::BAD_REQUEST, format!("{why}\n"))
+    let name: Name = decoded(agent).parse().map_err(|why: BadName| {
+        state.parts.ear.refused(state.parts.source, &why.to_string());
+        Refusal::Name(why)
     })?;
-    let report = report(action)?;
-    let query = pings::query(request.uri().query().unwrap_or_default())
-        .map_err(|_| text(StatusCode::BAD_REQUEST, "rid is not a UUID\n"))?;
+    let report = report(action).ok_or(Refusal::Action)?;
+    let query =
+        pings::query(request.uri().query().unwrap_or_default()).map_err(|BadRid| Refusal::Rid)?;
     if !state.admits(&name, request.headers(), query.token) {
-        return Err(unauthorized());
+        return Err(Refusal::Token);
     }
     let run = query
         .rid
         .map(|rid| Arc::from(&*rid.as_hyphenated().encode_lower(&mut Uuid::encode_buffer())));
     let beat = Beat { report, run, ..Beat::plain(now, state.parts.source) };
-    Ok(match state.parts.ear.beat(&name, beat) {
-        Took::Taken => text(StatusCode::OK, "OK"),
-        Took::Registered => text(StatusCode::CREATED, "Created"),
-        Took::Unknown => text(StatusCode::NOT_FOUND, UNKNOWN),
-        Took::Full => text(StatusCode::NOT_FOUND, FULL),
+    Ok(state.parts.ear.beat(&name, beat))
+}
+
+fn report(action: Option<&str>) -> Option<Report> {
+    let Some(word) = action else { return Some(Report::Success) };
+    pings::action(word).map(|action| match action {
+        Action::Start => Report::Start,
+        Action::Fail => Report::Fail { exit: None },
+        Action::Log => Report::Log,
+        Action::Exit(0) => Report::Success,
+        Action::Exit(code) => Report::Fail { exit: Some(code) },
     })
 }
 
-const UNKNOWN: &str = "not watched: add it to the registry, or set auto_register = true\n";
-const FULL: &str = "not watched: auto_register_max is reached; add it to the registry, or `atalaya forget` others\n";
-
-fn report(action: Option<&str>) -> Result<Report, Response> {
-    let Some(word) = action else { return Ok(Report::Success) };
-    match pings::action(word) {
-        Some(Action::Start) => Ok(Report::Start),
-        Some(Action::Fail) => Ok(Report::Fail { exit: None }),
-        Some(Action::Log) => Ok(Report::Log),
-        Some(Action::Exit(0)) => Ok(Report::Success),
-        Some(Action::Exit(code)) => Ok(Report::Fail { exit: Some(code) }),
-        None => Err(text(
+fn answer(took: Took) -> Response {
+    match took {
+        Took::Taken => text(StatusCode::OK, "OK"),
+        Took::Registered => text(StatusCode::CREATED, "Created"),
+        Took::Unknown => text(
             StatusCode::NOT_FOUND,
-            "no such ping: known are /start, /fail, /log and an exit code from /0 to /255\n",
-        )),
+            "not watched: add it to the registry, or set auto_register = true\n",
+        ),
+        Took::Full => text(
+            StatusCode::NOT_FOUND,
+            "not watched: auto_register_max is reached; add it to the registry, or `atalaya forget` others\n",
+        ),
+    }
+}
+
+/// Why a ping was not taken.
+enum Refusal {
+    Limit(TurnedAway),
+    Name(BadName),
+    Action,
+    Rid,
+    Token,
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Limit(limit) => limit.into_response(),
+            Self::Name(why) => text(StatusCode::BAD_REQUEST, format!("{why}\n")),
+            Self::Action => text(
+                StatusCode::NOT_FOUND,
+                "no such ping: known are /start, /fail, /log and an exit code from /0 to /255\n",
+            ),
+            Self::Rid => text(StatusCode::BAD_REQUEST, "rid is not a UUID\n"),
+            Self::Token => unauthorized(),
+        }
     }
 }
 
@@ -118,15 +144,12 @@ fn decoded(part: &str) -> Cow<'_, str> {
         text.push_str(before);
         let hex = behind.get(..2).filter(|it| it.bytes().all(|digit| digit.is_ascii_hexdigit()));
         let byte = hex.and_then(|hex| u8::from_str_radix(hex, 16).ok());
-        match byte.filter(u8::is_ascii) {
-            Some(byte) => {
-                text.push(char::from(byte));
-                rest = behind.get(2..).unwrap_or_default();
-            }
-            None => {
-                text.push('%');
-                rest = behind;
-            }
+        if let Some(byte) = byte.filter(u8::is_ascii) {
+            text.push(char::from(byte));
+            rest = behind.get(2..).unwrap_or_default();
+        } else {
+            text.push('%');
+            rest = behind;
         }
     }
     text.push_str(rest);

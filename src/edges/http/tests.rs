@@ -70,7 +70,8 @@ async fn exchange(
     body: &str,
 ) -> (u16, String, String) {
     let (line, headers) = request.split_once('\n').unwrap_or((request, ""));
-    let headers: String = headers.lines().map(|it| format!("{it}\r\n")).collect();
+    let headers = headers.replace('\n', "\r\n");
+    let headers = if headers.is_empty() { headers } else { headers + "\r\n" };
     let length = body.len();
     let head = format!(
         "{line} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {length}\r\n{headers}\r\n"
