@@ -65,6 +65,7 @@ pub enum Status {
     Stopping,
 }
 
+/// How far the work is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RawProgress {
     Count(u64),
@@ -72,6 +73,7 @@ pub enum RawProgress {
     Digest(String),
 }
 
+/// What is said of a long step.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum RawBusy {
     #[default]

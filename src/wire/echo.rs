@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+/// Where it goes.
 pub const PATH: &str = "/livez";
 
 /// Carries the nonce there and back.

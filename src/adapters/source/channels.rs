@@ -16,6 +16,7 @@ pub struct Pattern {
     pub(super) agent_from: AgentFrom,
 }
 
+/// Where a message names the agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AgentFrom {
     /// `agent` or `agent_id` of the payload, also inside the envelope.

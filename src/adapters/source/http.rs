@@ -28,6 +28,7 @@ use crate::{
     wire::echo,
 };
 
+/// Its watch is `source/http`.
 pub const NAME: &str = "http";
 
 /// Longest answer that is read, in bytes; ours has about 200.

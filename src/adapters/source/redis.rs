@@ -50,6 +50,7 @@ use crate::{
     wire::beats::{PAYLOAD_BYTES_MAX, RawBeat, Unreadable, read, read_with_pointer},
 };
 
+/// Its watch is `source/redis`.
 pub const NAME: &str = "redis";
 
 /// Messages that wait to be read. A beat takes about 100 ns, so a full queue means that we did not run;
@@ -147,6 +148,7 @@ enum Go {
 }
 
 impl Redis {
+    /// Does nothing yet; `run` connects. The name of the echo channel is drawn here.
     pub fn new(settings: Settings, clock: Arc<dyn Clock>) -> Self {
         let patterns = channels::all(&settings.patterns, &settings.profiles, &settings.prefix);
         Self {

@@ -32,6 +32,7 @@ use crate::{
     },
 };
 
+/// Its watch is `source/redis-poll`.
 pub const NAME: &str = "redis-poll";
 
 /// Hashes that are asked for in one round trip.
@@ -40,11 +41,13 @@ const CHUNK: usize = 500;
 /// Longest field that is kept, in bytes: a stamp or a word is far shorter.
 const FIELD_BYTES_MAX: usize = 256;
 
+/// Which hashes to poll, and how often.
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub url: SecretString,
     /// Before `:agents:{id}`.
     pub prefix: String,
+    /// At the latest; a watch that waits for a proof is polled for at once.
     pub poll_every: Duration,
 }
 
@@ -64,6 +67,7 @@ impl fmt::Debug for RedisPoll {
 type Fields = (Option<String>, Option<String>, Option<String>);
 
 impl RedisPoll {
+    /// Does nothing yet; `run` connects.
     pub fn new(settings: Settings, clock: Arc<dyn Clock>) -> Self {
         Self { hearing: Hearing::new(NAME, clock), settings }
     }
