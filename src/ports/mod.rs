@@ -1,9 +1,12 @@
 //! What atalaya needs of the world. Each port has adapters that are real and one in memory, and one
 //! contract suite that all of them pass.
 
+pub mod beats;
 pub mod clock;
 pub mod hands;
 pub mod notifier;
+#[cfg(test)]
+pub(crate) mod recording;
 pub mod registry;
 pub mod service_manager;
 pub mod source;
