@@ -113,12 +113,13 @@ pub fn read(sources: &Sources) -> Reading {
     let (raw, layers) = layers::merge(file, &dotenv, &environment, &sources.flags, &mut findings);
     let ground = Ground {
         cwd: sources.cwd.clone(),
-        credentials: sources.environment.path("CREDENTIALS_DIRECTORY"),
+        credentials: (sources.environment.path("CREDENTIALS_DIRECTORY"))
+            .map(|it| sources.cwd.join(it)),
         offline: sources.offline,
     };
     let host_name = &sources.environment.host_name;
     let daemon = daemon::check(&raw, &layers, &ground, host_name, &mut findings);
-    let daemon_report = Report { findings: findings.clone() };
+    let daemon_report = Report::new(findings.clone());
     let fixed = Fixed { daemon, unsure: daemon_report.has_errors(), clocks, ground };
     let registry_files = RegistryFiles { fixed, shown: found.registry.clone() };
     let (registry, files_of_registry) = registry_files.check(&mut findings);
@@ -131,7 +132,7 @@ pub fn read(sources: &Sources) -> Reading {
         Ok(registry_files.fixed.daemon.clone())
     };
     let files = found.config.into_iter().chain(files_of_registry).chain(found.dotenv).collect();
-    Reading { daemon, registry, registry_files, files, report: Report { findings } }
+    Reading { daemon, registry, registry_files, files, report: Report::new(findings) }
 }
 
 /// A bot that has nobody to talk to.
@@ -232,10 +233,10 @@ impl RegistryFiles {
             return (self.check_texts(texts, findings), files);
         }
         // What can be read is checked all the same, so that its mistakes are told too.
-        let mut report = Report { findings: unreadable };
-        registry::check(&self.fixed, texts, &mut report.findings);
-        findings.extend(report.findings.iter().cloned());
-        (Err(report), files)
+        let mut own = unreadable;
+        registry::check(&self.fixed, texts, &mut own);
+        findings.extend(own.iter().cloned());
+        (Err(Report::new(own)), files)
     }
 
     fn check_texts(
@@ -245,6 +246,6 @@ impl RegistryFiles {
     ) -> Result<Registry, Report> {
         let first = findings.len();
         registry::check(&self.fixed, texts, findings)
-            .ok_or_else(|| Report { findings: findings[first..].to_vec() })
+            .ok_or_else(|| Report::new(findings[first..].to_vec()))
     }
 }

@@ -294,15 +294,9 @@ pub(crate) fn routes(
                 then: later(fixed, file, index, raw, receivers, findings),
                 origin: file.origin(&at),
             };
-            if let Some(earlier) = routes.iter().find(|it| covers(it, &route)) {
-                let message = "this route is never reached";
-                let help = format!("{} takes all of it", earlier.origin);
-                findings.push(Finding::warning(file.document.value(&at), message, help));
-            }
             routes.push(route);
         }
     }
-    unnamed(files, receivers, &routes, findings);
     routes
 }
 
@@ -379,6 +373,26 @@ fn covers(earlier: &route::Route, later: &route::Route) -> bool {
     pattern && of(earlier).is_superset(&of(later))
 }
 
+/// Warns of routes that are never reached and of receivers that nothing would ever reach.
+pub(crate) fn warn(
+    files: &[File],
+    receivers: &Receivers,
+    routes: &[route::Route],
+    findings: &mut Vec<Finding>,
+) {
+    let written = files.iter().flat_map(|file| {
+        let indices = 0..file.raw.route.iter().flatten().count();
+        indices.map(move |index| file.document.value(&steps!["route", index]))
+    });
+    for (number, (place, route)) in written.zip(routes).enumerate() {
+        if let Some(earlier) = routes.iter().take(number).find(|it| covers(it, route)) {
+            let help = format!("{} takes all of it", earlier.origin);
+            findings.push(Finding::warning(place, "this route is never reached", help));
+        }
+    }
+    unnamed(files, receivers, routes, findings);
+}
+
 /// Warns of receivers that nothing would ever reach.
 fn unnamed(
     files: &[File],
@@ -393,10 +407,10 @@ fn unnamed(
     let agents = files.iter().flat_map(|it| it.raw.agent.iter().flatten());
     let by_agents = agents.flat_map(|it| it.notify.iter().flatten()).map(String::as_str);
     let named: BTreeSet<&str> = by_routes.chain(by_agents).collect();
-    let critical = [Severity::Critical];
     // Where no route matches, every human receiver gets what is critical.
     let all_taken = routes.iter().any(|it| {
-        it.pattern.is_none() && (it.severity.is_empty() || it.severity.contains(&critical[0]))
+        it.pattern.is_none()
+            && (it.severity.is_empty() || it.severity.contains(&Severity::Critical))
     });
     for file in files {
         for (index, raw) in file.raw.receiver.iter().flatten().enumerate() {

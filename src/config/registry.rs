@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    fmt,
     sync::Arc,
 };
 
@@ -14,7 +15,7 @@ use super::{
     layers::Clocks,
     raw,
     receivers::{self, Receivers},
-    report::{Finding, Level, Place, Report},
+    report::{Finding, Level, Place, Report, has_errors},
     settings::{Daemon, Receiver},
     shape::Shape,
     values::{self, Ground, Range, from_to, words},
@@ -43,7 +44,7 @@ pub(crate) struct Fixed {
 }
 
 /// The checked registry.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Registry {
     pub wanted: Arc<Wanted>,
     /// In the order of the files; the one of `[telegram]` first.
@@ -55,6 +56,17 @@ pub struct Registry {
     pub text: String,
     /// Warnings alone.
     pub report: Report,
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The text may hold secrets.
+        let (wanted, receivers) = (&self.wanted, &self.receivers);
+        out.debug_struct("Registry")
+            .field("wanted", wanted)
+            .field("receivers", receivers)
+            .finish_non_exhaustive()
+    }
 }
 
 /// One file of the registry.
@@ -100,6 +112,9 @@ pub(crate) fn check(
             files.first().map_or(Place::Named("registry".into()), |it| it.document.value(&[]));
         let help = "add [[agent]], or auto_register = true";
         check.findings.push(Finding::warning(place, "nothing is watched", help));
+    }
+    if !has_errors(&findings[first..]) {
+        receivers::warn(&files, &receivers, &desk.routes, findings);
     }
     let report = Report { findings: findings[first..].to_vec() };
     if report.has_errors() {
@@ -383,13 +398,14 @@ fn both(
 fn too_short(interval: SignedDuration, timeout: SignedDuration) -> Option<(String, String)> {
     let minute = SignedDuration::from_mins(1);
     let (least, rule) = if interval <= minute * 5 {
-        (interval * 3, "3 × `interval`")
+        (interval * 3, "3 × it")
     } else {
-        (interval + minute, "`interval` and 1 m,")
+        (interval + minute, "1m more")
     };
     (timeout < least).then(|| {
         let (interval, timeout) = (words(interval), words(timeout));
-        let message = format!("`timeout` {timeout} is shorter than {rule} of {interval}");
+        let message =
+            format!("`timeout` {timeout} is too short for `interval` {interval}: at least {rule}");
         (message, format!("write \"{}\" or more", words(least)))
     })
 }

@@ -7,7 +7,7 @@
 //!    | ^^^^^^^^^^ did you mean `stall_after`?
 //! ```
 
-use std::fmt;
+use std::{collections::HashMap, fmt};
 
 /// Findings that are printed; the count says how many there are.
 const SHOWN_MAX: usize = 100;
@@ -98,8 +98,24 @@ pub struct Report {
 }
 
 impl Report {
+    /// The findings of each file in the order of its lines; files stay in the order in which they were read.
+    pub(crate) fn new(mut findings: Vec<Finding>) -> Self {
+        let mut files: HashMap<String, usize> = HashMap::new();
+        for finding in &findings {
+            if let Place::File { path, .. } = &finding.place {
+                let next = files.len();
+                files.entry(path.clone()).or_insert(next);
+            }
+        }
+        findings.sort_by_key(|it| match &it.place {
+            Place::File { path, line, column, .. } => (files.get(path).copied(), *line, *column),
+            Place::Named(_) => (None, 0, 0),
+        });
+        Self { findings }
+    }
+
     pub fn has_errors(&self) -> bool {
-        self.findings.iter().any(|it| it.level == Level::Error)
+        has_errors(&self.findings)
     }
 
     /// `2 errors, 1 warning`, or nothing when there is nothing.
@@ -128,6 +144,10 @@ impl fmt::Display for Report {
 }
 
 impl std::error::Error for Report {}
+
+pub(crate) fn has_errors(findings: &[Finding]) -> bool {
+    findings.iter().any(|it| it.level == Level::Error)
+}
 
 /// The line with what must not be shown replaced by `*`, character for character, so that columns
 /// hold: values of keys that end in `token` or `secret`, values in `headers`, passwords in URLs.

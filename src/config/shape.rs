@@ -140,7 +140,7 @@ impl Shape {
             }
             Self::Map(value) => format!("{{ Name = {} }}", value.example()),
             Self::List(value) => format!("[{}]", value.example()),
-            Self::Text => "\"text\"".into(),
+            Self::Text => "\"…\"".into(),
             Self::Duration => "\"90s\"".into(),
             Self::Word(words) => format!("{:?}", words.first().map_or("", String::as_str)),
             Self::Integer { min, .. } => (*min).clamp(1, i64::MAX).to_string(),

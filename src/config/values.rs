@@ -39,14 +39,23 @@ pub(crate) fn duration(text: &str, range: Range) -> Result<SignedDuration, (Stri
         return Err(("is not a duration".into(), "such as \"90s\", \"5m\", \"1h 30m\"".into()));
     };
     if parsed < range.min || range.max < parsed {
-        let bounds = format!("{} to {}", words(range.min), words(range.max));
-        return Err((format!("must lie in {bounds}"), format!("write {bounds}")));
+        let (min, max) = (words(range.min), words(range.max));
+        let help = if parsed < range.min {
+            format!("write \"{min}\" or more")
+        } else {
+            format!("write \"{max}\" or less")
+        };
+        return Err((format!("takes {min} to {max}"), help));
     }
     Ok(parsed)
 }
 
-/// As people write it: `90s`, `5m`, `1h 30m`.
+/// As people write it: `90s`, `5m`, `1h 30m`, `31d`.
 pub(crate) fn words(duration: SignedDuration) -> String {
+    let days = duration.as_hours() / 24;
+    if 1 < days && duration == SignedDuration::from_hours(days * 24) {
+        return format!("{days}d");
+    }
     if duration <= SignedDuration::from_secs(120) && duration.subsec_nanos() == 0 {
         return format!("{}s", duration.as_secs());
     }
@@ -199,16 +208,16 @@ mod tests {
             ("90", "needs a unit"),
             ("", "is not a duration"),
             ("soon", "is not a duration"),
-            ("-5s", "must lie in 1s to 48h"),
-            ("0s", "must lie in"),
-            ("3d", "must lie in"),
+            ("-5s", "takes 1s to 2d"),
+            ("0s", "takes 1s to 2d"),
+            ("3d", "takes 1s to 2d"),
             ("1 month", "is not a duration"),
             ("99999999999999999999s", "is not a duration"),
         ] {
             let refused = duration(text, range).expect_err(text);
             assert!(refused.0.contains(said), "{text}: {refused:?}");
         }
-        for (seconds, text) in [(90, "90s"), (300, "5m"), (5_400, "1h 30m")] {
+        for (seconds, text) in [(90, "90s"), (300, "5m"), (5_400, "1h 30m"), (172_800, "2d")] {
             assert_eq!(words(SignedDuration::from_secs(seconds)), text);
         }
     }
