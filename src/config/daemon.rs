@@ -133,7 +133,8 @@ impl Check<'_> {
         let behind_proxy = raw.behind_proxy.unwrap_or_default();
         let bind = bind.unwrap_or(BIND);
         let has_token = token.is_some() || raw.token.is_some() || raw.token_file.is_some();
-        if !bind.ip().is_loopback() && !(has_token && behind_proxy) {
+        let may_be_reached = bind.ip().is_loopback() || (has_token && behind_proxy);
+        if !may_be_reached {
             let missing = match (has_token, behind_proxy) {
                 (false, false) => "token_file = \"…\" and behind_proxy = true",
                 (false, true) => "token_file = \"…\"",

@@ -203,18 +203,37 @@ fn mask_value(shown: &mut [char], from: usize) {
         at += 1;
     }
     let Some(open) = shown.get(at).copied() else { return };
-    let close = match open {
-        '"' | '\'' => Some(open),
-        '{' => Some('}'),
-        _ => None,
+    let (first, end) = match open {
+        '"' | '\'' => (at + 1, closing_quote(shown, at + 1, open)),
+        '{' => (at + 1, shown.iter().rposition(|it| *it == '}')),
+        _ => (at, shown[at..].iter().position(|it| matches!(it, ',' | '}')).map(|it| at + it)),
     };
-    let first = if close.is_some() { at + 1 } else { at };
-    for it in shown.iter_mut().skip(first) {
-        if Some(*it) == close || (close.is_none() && matches!(*it, ',' | '}')) {
-            return;
-        }
-        *it = '*';
+    let end = end.unwrap_or(shown.len()).max(first);
+    shown[first..end].fill('*');
+}
+
+/// Where the text that began with `quote` ends; none for a text of many lines, or one left open.
+fn closing_quote(shown: &[char], from: usize, quote: char) -> Option<usize> {
+    if shown.get(from..from + 2) == Some(&[quote, quote]) {
+        return None;
     }
+    let mut escaped = false;
+    (from..shown.len()).find(|at| {
+        let ends = shown[*at] == quote && !escaped;
+        escaped = quote == '"' && shown[*at] == '\\' && !escaped;
+        ends
+    })
+}
+
+/// The place with everything behind the `=` that follows the mark hidden: a misspelt key of a secret.
+pub(crate) fn hide_value(place: Place) -> Place {
+    let Place::File { path, line, column, text, width } = place else { return place };
+    let mut shown: Vec<char> = text.chars().collect();
+    let equals = shown.iter().skip(column).position(|it| *it == '=').map(|it| it + column);
+    if let Some(equals) = equals {
+        shown[equals + 1..].fill('*');
+    }
+    Place::File { path, line, column, text: shown.into_iter().collect(), width }
 }
 
 /// Masks the password of `user:password@host`.
@@ -245,13 +264,16 @@ mod tests {
             ),
             (
                 r#"headers = { Authorization = "Bearer x" }"#,
-                "headers = {**************************}",
+                "headers = {****************************}",
             ),
             (r#"url = "redis://u:pass@host/0""#, r#"url = "redis://u:****@host/0""#),
             (r#"url = "redis://127.0.0.1:6379""#, r#"url = "redis://127.0.0.1:6379""#),
             ("TELEGRAM_TOKEN=abc", "TELEGRAM_TOKEN=***"),
             ("token = 12345", "token = *****"),
             ("token = \"open", "token = \"****"),
+            (r#"token = "a\"b" # x"#, r#"token = "****" # x"#),
+            (r##"token = """abc""""##, r#"token = "********"#),
+            (r#"headers = { K = "}b", L = "c" } }"#, "headers = {*********************}"),
             ("a\u{7}b", "a\u{FFFD}b"),
         ] {
             assert_eq!(mask(line), shown);

@@ -7,7 +7,7 @@ use toml_edit::{TableLike, Value};
 
 use super::{
     document::{Document, Node, Step},
-    report::{Finding, Place},
+    report::{Finding, Place, hide_value},
     shape::Shape,
 };
 
@@ -50,7 +50,12 @@ impl<'a> Walk<'a> {
                     Some(shape) => self.node(node, shape),
                     None => self.unknown(key, node, known.keys().map(String::as_str)),
                 },
-                _ => None,
+                Shape::List(_)
+                | Shape::Text
+                | Shape::Duration
+                | Shape::Word(_)
+                | Shape::Integer { .. }
+                | Shape::Bool => None,
             };
             self.path.pop();
             if let Some(value) = value {
@@ -144,6 +149,10 @@ impl<'a> Walk<'a> {
                 format!("write [[{key}]]")
             }
             ([Step::Key(key)], Shape::Table { .. }) => format!("write [{key}]"),
+            // A value that is a secret is not repeated.
+            ([.., Step::Key("token" | "secret")] | [.., Step::Key("headers"), _], _) => {
+                format!("such as {}", shape.example())
+            }
             _ => match value.zip(written).and_then(|(value, raw)| mended(shape, value, raw)) {
                 Some(mended) => format!("write {mended}"),
                 None => format!("such as {}", shape.example()),
@@ -168,7 +177,10 @@ impl<'a> Walk<'a> {
                 format!("unknown key `{key}` in {}", header(self.document, &path[..path.len() - 1]))
             }
         };
-        self.findings.push(Finding::error(place, message, nearest(key, known)));
+        let help = nearest(key, known);
+        let secret = ["`token`", "`secret`", "`headers`"].iter().any(|it| help.contains(it));
+        let place = if secret { hide_value(place) } else { place };
+        self.findings.push(Finding::error(place, message, help));
         None
     }
 
