@@ -4,7 +4,7 @@ use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 use atalaya::config::{
     self, Environment, Flag, Loaded, Reading, Sources,
-    settings::{AgentFrom, Channel, LogFormat, Profile, Way},
+    settings::{LogFormat, Profile, Way},
 };
 use jiff::SignedDuration;
 use secrecy::ExposeSecret;
@@ -200,15 +200,18 @@ fn redis_sources_are_read_and_numbered() {
     let daemon = r#"[redis]
 url = "redis://127.0.0.1:6379/0"
 source = [{ pattern = "a:*", agent_from = "*" }, { channel = "b", agent_from = "/agent/id" }]
-hash = "fleet:{id}"
+profiles = ["binaryrogue"]
 poll_every = "2s"
 "#;
     let loaded = load(daemon, "auto_register = true", &[]);
     let redis = loaded.daemon.redis.as_ref().expect("redis");
-    assert!(redis.profiles.is_empty() && redis.publish_every.is_none());
-    assert_eq!(redis.subscriptions[0].channel, Channel::Pattern("a:*".into()));
-    assert_eq!(redis.subscriptions[1].agent_from, AgentFrom::Pointer("/agent/id".into()));
-    assert_eq!(redis.poll.as_ref().expect("polled").every, seconds(2));
+    let read: Vec<_> = redis
+        .subscriptions
+        .iter()
+        .map(|it| (it.pattern.as_str(), it.agent_from.as_str()))
+        .collect();
+    assert_eq!(read, [("a:*", "*"), ("b", "/agent/id")]);
+    assert_eq!((redis.poll_every, redis.prefix.as_str()), (Some(seconds(2)), "binaryrogue"));
     let names: Vec<&str> = loaded.daemon.sources().iter().map(|it| it.name).collect();
     assert_eq!(names, ["http", "redis", "redis-poll"]);
 }

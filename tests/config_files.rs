@@ -3,6 +3,7 @@
 
 use std::{
     fs,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 
@@ -132,4 +133,53 @@ fn the_published_schemas_accept_what_is_shipped_and_refuse_what_is_not_built() {
         let json: serde_json::Value = toml_edit::de::from_str(&text).expect("TOML");
         jsonschema::validate(schema, &json).expect(&name);
     }
+}
+
+/// The file with the marks of its examples taken away.
+fn unmarked(text: &str) -> String {
+    let is_setting = |it: &str| {
+        let key = it.split_once(" = ").map_or("", |(key, _)| key);
+        it.starts_with('[')
+            || (!key.is_empty() && key.chars().all(|it| it.is_ascii_lowercase() || it == '_'))
+    };
+    let lines = text.lines().map(|line| match line.strip_prefix("# ") {
+        Some(setting) if is_setting(setting) => setting,
+        _ => line,
+    });
+    lines.map(|line| format!("{line}\n")).collect()
+}
+
+/// Every key that a schema knows.
+fn keys(schema: &serde_json::Value) -> impl Iterator<Item = &String> {
+    let definitions = schema["$defs"].as_object().expect("definitions").values();
+    let tables = definitions.chain([schema]).filter_map(|it| it.get("properties"));
+    tables.flat_map(|it| it.as_object().expect("properties").keys())
+}
+
+#[test]
+fn the_shipped_examples_hold_when_their_marks_are_taken_away() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let at = |name: &str| folder.path().join(name);
+    for name in ["http.token", "hook.secret", "mary.token", "bot.token"] {
+        fs::write(at(name), "123456:abc").expect("the file");
+        fs::set_permissions(at(name), fs::Permissions::from_mode(0o600)).expect("its mode");
+    }
+    fs::create_dir(at("config")).expect("the folder");
+    let (daemon, registry) = config::schema();
+    for (name, schema) in [("atalaya.toml", daemon), ("registry.toml", registry)] {
+        let shipped = fs::read_to_string(Path::new(REPOSITORY).join("config").join(name));
+        let text = unmarked(&shipped.expect("the file"));
+        let json: serde_json::Value = toml_edit::de::from_str(&text).expect("TOML");
+        jsonschema::validate(&schema, &json).expect(name);
+        let missing: Vec<&String> =
+            keys(&schema).filter(|it| !text.contains(it.as_str())).collect();
+        assert!(missing.is_empty(), "{name} does not show {missing:?}");
+        fs::write(at("config").join(name), text).expect("the file");
+    }
+    let reading = config::read(&Sources {
+        environment: Environment::new([("HOME", "/nowhere")], "tower-1"),
+        cwd: folder.path().to_owned(),
+        ..Sources::default()
+    });
+    assert!(!reading.report.has_errors(), "{}", reading.report);
 }

@@ -3,7 +3,7 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use jiff::{SignedDuration, tz::TimeZone};
+use jiff::tz::TimeZone;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{
@@ -11,10 +11,7 @@ use super::{
     layers::Layers,
     raw,
     report::{Finding, Place},
-    settings::{
-        AgentFrom, Channel, Daemon, Http, Log, LogFormat, Node, Poll, Profile, Redis, Store,
-        Subscription, Telegram,
-    },
+    settings::{Daemon, Http, Log, LogFormat, Node, Profile, Redis, Store, Subscription, Telegram},
     values::{self, Ground},
     walk::nearest,
 };
@@ -192,66 +189,47 @@ impl Check<'_> {
                 "such as \"binaryrogue\"",
             );
         }
-        let rogue = profiles.contains(&Profile::Binaryrogue);
-        let every = values::from_to(100, 24);
-        let poll_every = self.duration("poll_every", raw.poll_every.as_ref(), every);
-        let publish_every = self.duration("publish_every", raw.publish_every.as_ref(), every);
-        let hash = raw.hash.clone().or_else(|| rogue.then(|| format!("{prefix}:agents:{{id}}")));
-        if let Some(hash) = hash.as_ref().filter(|it| it.matches("{id}").count() != 1) {
-            let message = format!("`hash` {hash:?} must hold {{id}} once");
-            self.error(&steps!["redis", "hash"], message, "such as \"binaryrogue:agents:{id}\"");
-        }
-        let poll = hash.zip(poll_every).map(|(hash, every)| Poll { hash, every });
-        let publish_every = publish_every.filter(|_| raw.publish.unwrap_or(rogue));
-        if profiles.is_empty() && raw.source.iter().flatten().next().is_none() && poll.is_none() {
+        let poll_every = raw.poll_every.as_ref().and_then(|words| {
+            let read = values::duration(&words.0, values::from_to(100, 24));
+            self.take(&steps!["redis", "poll_every"], read)
+        });
+        let poll_every = poll_every.filter(|_| profiles.contains(&Profile::Binaryrogue));
+        if profiles.is_empty() && raw.source.iter().flatten().next().is_none() {
             let help = "add a source, or profiles = [\"binaryrogue\", \"heartbeat-map\"]";
             self.warn(&steps!["redis"], "[redis] listens to nothing", help);
         }
-        Some(Redis { url, profiles, subscriptions, poll, prefix, publish_every })
-    }
-
-    fn duration(
-        &mut self,
-        key: &str,
-        words: Option<&raw::Words>,
-        range: values::Range,
-    ) -> Option<SignedDuration> {
-        self.take(&steps!["redis", key], values::duration(&words?.0, range))
+        Some(Redis { url, profiles, subscriptions, poll_every, prefix })
     }
 
     fn subscription(&mut self, index: usize, raw: &raw::Source) -> Option<Subscription> {
         let at = steps!["redis", "source", index];
-        let channel = match (&raw.channel, &raw.pattern) {
-            (Some(channel), None) => Channel::Exact(channel.clone()),
-            (None, Some(pattern)) => Channel::Pattern(pattern.clone()),
-            (None, None) | (Some(_), Some(_)) => {
+        let pattern = match (&raw.channel, &raw.pattern) {
+            (Some(channel), None) if channel.contains(['*', '?', '[', '\\']) => {
+                let at = steps!["redis", "source", index, "channel"];
+                self.error(&at, "`channel` takes one name", format!("write pattern = {channel:?}"));
+                return None;
+            }
+            (Some(one), None) | (None, Some(one)) if !one.trim().is_empty() => one.clone(),
+            (None | Some(_), None | Some(_)) => {
                 let message = "a source takes one of `channel` and `pattern`";
                 self.error(&at, message, "such as pattern = \"agents:heartbeat:*\"");
                 return None;
             }
         };
-        let from = raw.agent_from.as_deref()?;
+        let agent_from = raw.agent_from.clone()?;
         let at = steps!["redis", "source", index, "agent_from"];
-        let agent_from = match (from, &channel) {
-            ("*", Channel::Pattern(pattern)) if one_star(pattern) => AgentFrom::Star,
-            ("*", _) => {
-                let help =
-                    "such as pattern = \"agents:heartbeat:*\", or agent_from = \"/agent_id\"";
-                self.error(
-                    &at,
-                    "`agent_from` \"*\" takes a pattern with one `*` and nothing else",
-                    help,
-                );
-                return None;
-            }
-            (pointer, _) if pointer.starts_with('/') => AgentFrom::Pointer(pointer.to_owned()),
-            _ => {
-                let help = "write \"*\", or \"/agent_id\"";
-                self.error(&at, "`agent_from` takes \"*\" or a JSON pointer", help);
-                return None;
-            }
-        };
-        Some(Subscription { channel, agent_from })
+        if agent_from == "*" && !has_one_star(&pattern) {
+            let help = "such as pattern = \"agents:heartbeat:*\", or agent_from = \"/agent_id\"";
+            let message = "`agent_from` \"*\" takes a pattern with one `*` and none of ? [ ] \\";
+            self.error(&at, message, help);
+            return None;
+        }
+        if agent_from != "*" && !agent_from.starts_with('/') {
+            let message = "`agent_from` takes \"*\" or a JSON pointer";
+            self.error(&at, message, "write \"*\", or \"/agent_id\"");
+            return None;
+        }
+        Some(Subscription { pattern, agent_from })
     }
 
     fn telegram(&mut self, raw: Option<&raw::Telegram>) -> Option<Telegram> {
@@ -331,8 +309,8 @@ fn sqlite(url: &str) -> Result<PathBuf, Refused> {
     }
 }
 
-fn one_star(pattern: &str) -> bool {
-    pattern.matches('*').count() == 1 && !pattern.contains(['?', '[', '\\'])
+fn has_one_star(pattern: &str) -> bool {
+    pattern.matches('*').count() == 1 && !pattern.contains(['?', '[', ']', '\\'])
 }
 
 /// `digits:letters`; it becomes part of a URL.

@@ -26,7 +26,6 @@ behind_proxy = false
 [redis]
 poll_every = "5s"
 prefix = "binaryrogue"
-publish_every = "30s"
 [telegram]
 api_url = "https://api.telegram.org"
 listen = true

@@ -78,17 +78,10 @@ pub(crate) struct Redis {
     pub(crate) profiles: Option<Vec<Profile>>,
     /// Further channels.
     pub(crate) source: Option<Vec<Source>>,
-    /// Hash of an agent that is polled, with `{id}` in its name. Default with the profile
-    /// `binaryrogue`: `<prefix>:agents:{id}`.
-    pub(crate) hash: Option<String>,
-    /// How often the hashes are read. Default: `5s`.
+    /// How often the hashes `<prefix>:agents:{id}` of the profile `binaryrogue` are read. Default: `5s`.
     pub(crate) poll_every: Option<Words>,
-    /// First part of the channels of the profile `binaryrogue`. Default: `binaryrogue`.
+    /// First part of the channels and hashes of the profile `binaryrogue`. Default: `binaryrogue`.
     pub(crate) prefix: Option<String>,
-    /// Whether atalaya beats on `<prefix>:heartbeats` itself. Default: true with the profile `binaryrogue`.
-    pub(crate) publish: Option<bool>,
-    /// How often it does. Default: `30s`.
-    pub(crate) publish_every: Option<Words>,
 }
 
 /// A system that users already run.
@@ -373,8 +366,6 @@ pub(crate) enum Template {
 pub(crate) struct Channels {
     /// Publishes on `<prefix>:alerts` and `<prefix>:incidents`. Default: the prefix of `[redis]`.
     pub(crate) prefix: Option<String>,
-    /// One channel for the incidents instead.
-    pub(crate) channel: Option<String>,
 }
 
 /// Lines of JSON.

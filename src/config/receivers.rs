@@ -9,7 +9,7 @@ use super::{
     raw,
     registry::{File, Fixed, lacking, severity},
     report::{Finding, Level},
-    settings::{Channels, Receiver, Template, Way},
+    settings::{Receiver, Template, Way},
     values::{self, from_to, words},
     walk::nearest,
 };
@@ -238,24 +238,12 @@ impl Entry<'_> {
             }
             return None;
         };
-        let channels = match (&raw.prefix, &raw.channel) {
-            (Some(_), Some(_)) => {
-                let message = "`prefix` and `channel` exclude one another".to_owned();
-                self.error(&["redis", "channel"], message, "take one away");
-                return None;
-            }
-            (None, Some(channel)) => Channels::One(channel.clone()),
-            (Some(prefix), None) => Channels::Prefix(prefix.clone()),
-            (None, None) => Channels::Prefix(redis.prefix.clone()),
-        };
-        if matches!(&channels, Channels::One(it) | Channels::Prefix(it) if it.trim().is_empty()) {
-            self.error(
-                &["redis"],
-                "the channel's name is empty".into(),
-                "such as prefix = \"binaryrogue\"",
-            );
+        let prefix = raw.prefix.clone().unwrap_or_else(|| redis.prefix.clone());
+        if let Err(why) = prefix.parse::<Name>() {
+            let help = "such as prefix = \"binaryrogue\"";
+            self.error(&["redis", "prefix"], format!("`prefix`: {why}"), help);
         }
-        Some(Way::Redis { url: redis.url.clone(), channels })
+        Some(Way::Redis { url: redis.url.clone(), prefix })
     }
 }
 
@@ -263,7 +251,7 @@ fn is_header(name: &str, value: &SecretString) -> bool {
     use secrecy::ExposeSecret;
     !name.is_empty()
         && name.bytes().all(|it| it.is_ascii_alphanumeric() || b"-_".contains(&it))
-        && !value.expose_secret().chars().any(char::is_control)
+        && value.expose_secret().bytes().all(|it| (b' '..=b'~').contains(&it))
 }
 
 /// Checks `[[route]]` of all files, in their order.

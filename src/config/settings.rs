@@ -55,11 +55,10 @@ pub struct Redis {
     pub url: SecretString,
     pub profiles: Vec<Profile>,
     pub subscriptions: Vec<Subscription>,
-    pub poll: Option<Poll>,
-    /// `binaryrogue`: first part of the profile's channels.
+    /// How often the hashes of the profile `binaryrogue` are read; none: no such profile.
+    pub poll_every: Option<SignedDuration>,
+    /// `binaryrogue`: first part of the profile's channels and hashes.
     pub prefix: String,
-    /// How often atalaya beats on `<prefix>:heartbeats` itself; none: it does not.
-    pub publish_every: Option<SignedDuration>,
 }
 
 /// A system that users already run; its channels and payloads are the adapter's (formats.md).
@@ -69,34 +68,13 @@ pub enum Profile {
     HeartbeatMap,
 }
 
-/// `[[redis.source]]`
+/// `[[redis.source]]`, checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subscription {
-    pub channel: Channel,
-    pub agent_from: AgentFrom,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Channel {
-    Exact(String),
-    Pattern(String),
-}
-
-/// Where a message names its agent.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum AgentFrom {
-    /// What the one `*` of the pattern matched.
-    Star,
-    /// JSON pointer into the payload.
-    Pointer(String),
-}
-
-/// A hash per agent that is read from time to time.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Poll {
-    /// Holds `{id}` once.
-    pub hash: String,
-    pub every: SignedDuration,
+    /// A channel, or a pattern as `PSUBSCRIBE` takes it.
+    pub pattern: String,
+    /// `*`: what the one star of the pattern matched; else a JSON pointer into the payload.
+    pub agent_from: String,
 }
 
 #[derive(Debug, Clone)]
@@ -141,7 +119,7 @@ impl Daemon {
         let names = [
             Some("http"),
             redis.map(|_| "redis"),
-            redis.and_then(|it| it.poll.as_ref()).map(|_| "redis-poll"),
+            redis.and_then(|it| it.poll_every).map(|_| "redis-poll"),
         ];
         (0..)
             .zip(names.into_iter().flatten())
@@ -176,9 +154,10 @@ pub enum Way {
         template: Template,
         headers: Vec<(String, SecretString)>,
     },
+    /// Alerts on `<prefix>:alerts`, incidents on `<prefix>:incidents`.
     Redis {
         url: SecretString,
-        channels: Channels,
+        prefix: String,
     },
     /// Lines of JSON; none: standard output.
     Log {
@@ -191,14 +170,6 @@ pub enum Template {
     Atalaya,
     Slack,
     Discord,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Channels {
-    /// Alerts on `<prefix>:alerts`, incidents on `<prefix>:incidents`.
-    Prefix(String),
-    /// Incidents on this channel alone.
-    One(String),
 }
 
 impl Receiver {
@@ -219,9 +190,7 @@ impl Receiver {
                 );
                 parts
             }
-            Way::Redis { url, channels } => {
-                vec![url.expose_secret().to_owned(), format!("{channels:?}")]
-            }
+            Way::Redis { url, prefix } => vec![url.expose_secret().to_owned(), prefix.clone()],
             Way::Log { file } => vec![format!("{file:?}")],
         };
         let kind = match self.way {
