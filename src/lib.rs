@@ -10,3 +10,6 @@ pub mod domain;
 pub mod edges;
 pub mod ports;
 pub mod wire;
+
+#[cfg(test)]
+mod simulation;

@@ -6,7 +6,7 @@ use std::{fs, path::Path};
 const FLOORS: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("wire", &[]),
-    ("ports", &["domain"]),
+    ("ports", &["domain", "wire"]),
     ("adapters", &["domain", "ports", "wire"]),
     ("actors", &["domain", "ports"]),
     ("control", &["domain", "ports", "actors"]),

@@ -1,40 +1,54 @@
 //! Tower: the one handle by which the floors above ask the tree. Reading is from slots and store and
-//! waits for no actor; asking goes to the actor concerned, with a time-out.
+//! waits for no actor; asking goes to the actor concerned, with a time-out. And the ear, by which the
+//! sources bring what they hear.
 
-use std::sync::Arc;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, atomic::Ordering},
+    time::Duration,
+};
 
 use jiff::Timestamp;
+use ractor::{Message, RpcReplyPort, rpc::CallResult};
 
+pub use super::board::Part;
+use super::{
+    context::{Address, Shared, lock},
+    incident_manager, registry,
+    slots::{Beginning, Slot, epoch_after},
+    watches,
+};
 use crate::{
     domain::{
         desk::{Answer, Ask},
-        id::{ReceiverId, WatchId},
+        id::{Name, Origin, ReceiverId, SourceId, WatchId},
         text::Text,
-        watch::{Condition, Subject, agent},
+        watch::{
+            Condition, Subject,
+            agent::{Beat, Signal, Spec, State},
+        },
     },
-    ports::{source::Ear, store::SharedStore},
+    ports::{
+        Pending,
+        source::{Ear, Took},
+        store::SharedStore,
+    },
 };
+
+/// Ids that pinged and are not watched, kept for `agents --unknown`.
+const UNKNOWN_MAX: usize = 256;
+/// Whoever is asked answers within this, or is being restarted.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 /// One watch as it is now.
 #[derive(Debug, Clone)]
 pub struct Seen {
     pub subject: Arc<Subject>,
-    pub spec: Arc<agent::Spec>,
-    pub state: agent::State,
+    pub spec: Arc<Spec>,
+    pub state: State,
     pub epoch: u64,
     /// Its actor keeps failing and was set aside: since when.
     pub quarantined_since: Option<Timestamp>,
-}
-
-/// A part of atalaya that can be in trouble: sources, receivers, the registry, the store.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Part {
-    pub watch: WatchId,
-    /// None: well.
-    pub trouble: Option<Condition>,
-    pub since: Timestamp,
-    /// The error as an operator reads it.
-    pub detail: Text,
 }
 
 /// An id that pinged and is not watched.
@@ -65,54 +79,91 @@ pub struct Health {
 #[error("{0} did not answer within 5 s; it is being restarted, try again")]
 pub struct Unanswered(pub &'static str);
 
+/// Names that nobody watches.
+#[derive(Default)]
+pub struct Strangers(Mutex<BTreeMap<String, (u64, Timestamp)>>);
+
+impl Strangers {
+    fn count(&self, name: &Name, at: Timestamp) {
+        let mut known = lock(&self.0);
+        if let Some((beats, last)) = known.get_mut(name.as_str()) {
+            (*beats, *last) = (*beats + 1, at);
+        } else if known.len() < UNKNOWN_MAX {
+            known.insert(name.to_string(), (1, at));
+        }
+    }
+
+    fn forget(&self, name: &Name) {
+        lock(&self.0).remove(name.as_str());
+    }
+}
+
 #[derive(Clone)]
-pub struct Tower {}
+pub struct Tower {
+    context: Shared,
+}
 
 impl Tower {
+    pub fn new(context: Shared) -> Self {
+        Self { context }
+    }
+
     pub fn now(&self) -> Timestamp {
-        unimplemented!()
+        self.context.clock.now()
     }
 
     pub fn watches(&self) -> Vec<Seen> {
-        unimplemented!()
+        self.context.slots.all().iter().map(|it| seen(it)).collect()
     }
 
     /// By id or alias of an agent, or `kind/name`.
     pub fn watch(&self, name: &str) -> Option<Seen> {
-        let _ = name;
-        unimplemented!()
+        let name = name.strip_prefix("agent/").unwrap_or(name);
+        self.context.slots.by_name(name).map(|it| seen(&it))
     }
 
     pub fn parts(&self) -> Vec<Part> {
-        unimplemented!()
+        self.context.board.parts()
     }
 
     pub fn unknown(&self) -> Vec<Unknown> {
-        unimplemented!()
+        lock(&self.context.strangers.0)
+            .iter()
+            .map(|(name, (beats, last))| Unknown { name: name.clone(), beats: *beats, last: *last })
+            .collect()
     }
 
     pub fn health(&self) -> Health {
-        unimplemented!()
+        let context = &self.context;
+        Health {
+            ready: context.ready.load(Ordering::Acquire),
+            started_at: context.started_at,
+            version: env!("CARGO_PKG_VERSION"),
+            node: context.node.clone(),
+            registry_read_at: *lock(&context.registry_read_at),
+            owed: lock(&context.owed).clone(),
+            restarts: context.counters.restarts.load(Ordering::Relaxed),
+            refused_beats: context.counters.refused_beats.load(Ordering::Relaxed),
+        }
     }
 
     pub fn ear(&self) -> Arc<dyn Ear> {
-        unimplemented!()
+        Arc::new(Listener::new(Arc::clone(&self.context)))
     }
 
     pub fn store(&self) -> &SharedStore {
-        unimplemented!()
+        &self.context.store
     }
 
     /// Asks the IncidentManager; when it has answered, what it did is committed.
     pub async fn ask(&self, ask: Ask) -> Result<Answer, Unanswered> {
-        let _ = ask;
-        unimplemented!()
+        let question = |reply| incident_manager::Message::Ask(ask, reply);
+        call("the incident manager", &self.context.at.manager, question).await
     }
 
-    /// Ends or resumes the watching of agents. Returns the watches that changed.
+    /// Ends the watching of agents. Returns the watches that are known.
     pub async fn pause(&self, watches: Vec<WatchId>, by: Text) -> Result<Vec<WatchId>, Unanswered> {
-        let _ = (watches, by);
-        unimplemented!()
+        self.signal(watches, Signal::Pause { by }).await
     }
 
     pub async fn resume(
@@ -120,25 +171,175 @@ impl Tower {
         watches: Vec<WatchId>,
         by: Text,
     ) -> Result<Vec<WatchId>, Unanswered> {
-        let _ = (watches, by);
-        unimplemented!()
+        self.signal(watches, Signal::Resume { by }).await
+    }
+
+    async fn signal(
+        &self,
+        watches: Vec<WatchId>,
+        signal: Signal,
+    ) -> Result<Vec<WatchId>, Unanswered> {
+        let question = |reply| watches::Message::Signal { watches, signal, reply };
+        call("the watches", &self.context.at.watches, question).await
     }
 
     /// Drops an agent that registered itself; one that the registry declares is refused (`Err` says so).
     pub async fn forget(&self, watch: WatchId, by: Text) -> Result<Answer, Unanswered> {
-        let _ = (watch, by);
-        unimplemented!()
+        let question = |reply| watches::Message::Forget { watch, by, reply };
+        call("the watches", &self.context.at.watches, question).await
     }
 
     /// A half-open try of a quarantined watch now.
     pub async fn retry(&self, watch: WatchId) -> Result<Answer, Unanswered> {
-        let _ = watch;
-        unimplemented!()
+        let question = |reply| watches::Message::Retry { watch, reply };
+        call("the watches", &self.context.at.watches, question).await
     }
 
     /// Applies an edit that was held because it removes much.
     pub async fn apply(&self, by: Text) -> Result<Answer, Unanswered> {
-        let _ = by;
-        unimplemented!()
+        let question = |reply| registry::Message::Apply { by, reply };
+        call("the registry", &self.context.at.registry, question).await
+    }
+}
+
+async fn call<M: Message, T: Send + 'static>(
+    who: &'static str,
+    address: &Address<M>,
+    question: impl FnOnce(RpcReplyPort<T>) -> M,
+) -> Result<T, Unanswered> {
+    let actor = address.get().ok_or(Unanswered(who))?;
+    match actor.call(question, Some(ANSWER_WITHIN)).await {
+        Ok(CallResult::Success(answer)) => Ok(answer),
+        Ok(CallResult::Timeout | CallResult::SenderError) | Err(_) => Err(Unanswered(who)),
+    }
+}
+
+fn seen(slot: &Slot) -> Seen {
+    let view = slot.view();
+    Seen {
+        subject: view.subject,
+        spec: view.spec,
+        state: view.state,
+        epoch: view.epoch,
+        quarantined_since: view.quarantined_since,
+    }
+}
+
+/// The ear that sources hold: beats go into slots without waiting for any actor.
+pub struct Listener {
+    context: Shared,
+}
+
+impl Listener {
+    pub fn new(context: Shared) -> Self {
+        Self { context }
+    }
+
+    /// A name that nobody declared: watched from now on, or counted as unknown.
+    fn stranger(&self, name: &Name, beat: Beat) -> Took {
+        let context = &self.context;
+        let wanted = context.wanted();
+        let Some(auto) = &wanted.auto_register else {
+            context.strangers.count(name, beat.at);
+            return Took::Unknown;
+        };
+        let now = context.clock.now();
+        let begin = Beginning {
+            subject: Arc::new(self_registered(name, &auto.origin)),
+            spec: Arc::clone(&auto.spec),
+            state: State::new(now),
+            epoch: epoch_after(0, now),
+            n: 0,
+        };
+        let Some((slot, new)) = context.slots.insert(begin, auto.max) else {
+            context.strangers.count(name, beat.at);
+            return Took::Full;
+        };
+        slot.hear(beat, &context.ears.hearing());
+        if !new {
+            return Took::Taken;
+        }
+        context.strangers.forget(name);
+        tracing::info!(watch = %slot.watch, "heard for the first time and watched from now on");
+        slot.point.shard.cast(super::shard::Message::Reconcile);
+        Took::Registered
+    }
+}
+
+/// The subject of an agent that registered itself under `name`.
+pub fn self_registered(name: &Name, origin: &Origin) -> Subject {
+    Subject {
+        watch: WatchId::agent(name),
+        name: Text::clean(name.as_str(), 128),
+        origin: origin.clone(),
+        notify: Vec::new(),
+        severity: Vec::new(),
+        self_registered: true,
+        aliases: Vec::new(),
+    }
+}
+
+impl Ear for Listener {
+    fn beat(&self, name: &Name, beat: Beat) -> Took {
+        if self.context.ears.is_blind(beat.source) {
+            // A beat over any source ends its blindness at once.
+            self.proved(beat.source, beat.at);
+        }
+        match self.context.slots.by_name(name.as_str()) {
+            Some(slot) => {
+                slot.hear(beat, &self.context.ears.hearing());
+                Took::Taken
+            }
+            None => self.stranger(name, beat),
+        }
+    }
+
+    fn refused(&self, source: SourceId, why: &str) {
+        self.context.counters.refused_beats.fetch_add(1, Ordering::Relaxed);
+        tracing::debug!(source = self.context.ears.name_of(source), why, "beat refused");
+    }
+
+    fn proved(&self, source: SourceId, at: Timestamp) {
+        let context = &self.context;
+        let now = context.clock.now();
+        // A proof must not hide time in which we did not run: that is noticed first.
+        context.ears.notice(now, context.clock.suspended());
+        let wanted = context.ears.wanted_after(source).is_some();
+        let (returned, first) = context.ears.proved(source, at, now);
+        if first {
+            let watch = context.ears.watch_of(source);
+            context.tell(context.board.set(&watch, None, now));
+        }
+        if returned || wanted {
+            context.slots.poke_all();
+        }
+    }
+
+    fn blind(&self, source: SourceId, since: Timestamp, why: &str) {
+        let context = &self.context;
+        let news = context.ears.blind(source, since);
+        let watch = context.ears.watch_of(source);
+        let heard_here = context.slots.all().iter().filter(|it| it.is_heard_over(source)).count();
+        let detail = match heard_here {
+            0 => why.to_owned(),
+            count => format!("{why} ({count} agents are heard over it)"),
+        };
+        context.tell(context.board.set(&watch, Some((Condition::Blind, &detail)), since));
+        if news {
+            tracing::warn!(%watch, why, "source cannot hear");
+            context.slots.poke_all();
+        }
+    }
+
+    fn wants_proof(&self, source: SourceId) -> Option<Timestamp> {
+        self.context.ears.wanted_after(source)
+    }
+
+    fn wanted(&self, source: SourceId) -> Pending<'_, ()> {
+        Box::pin(self.context.ears.wanted(source))
+    }
+
+    fn names(&self) -> Vec<Name> {
+        self.context.slots.names()
     }
 }

@@ -40,6 +40,14 @@ pub use self::{
     caller::{Caller, Face, Scope},
     refusal::{Class, Refusal},
 };
+pub use crate::ports::{
+    beats,
+    clock::Clock,
+    source::{Ear, Took},
+};
+
+#[cfg(test)]
+pub(crate) use crate::ports::recording;
 use crate::{actors::tower::Tower, domain::desk};
 
 /// Everything one may ask. Written on a command line, or as JSON: `{"command":"ack","targets":["#412"]}`.

@@ -84,6 +84,14 @@ impl Message {
         matches!(self.glyph, "✅" | "⏸")
     }
 
+    /// For news that could not be sent before it was over.
+    #[must_use]
+    pub fn told_late(mut self) -> Self {
+        let line = "Told late: it was over before this could be sent";
+        self.lines.push(vec![Span::Plain(line.to_owned())]);
+        self
+    }
+
     /// The same message, shorter with each `step` from 0: the quotation shrinks to its last lines, then to
     /// its last, then goes; then all lines but the first shrink to their number, then all. The first
     /// line never. None when nothing is left to shrink.
@@ -198,3 +206,29 @@ pub const GLYPHS: [&str; 6] = ["🔴", "🟡", "⚪", "✅", "⏸", "🔔"];
 
 /// Events that a machine receiver may be posted.
 pub const EVENTS: [&str; 6] = ["opened", "updated", "acknowledged", "resolved", "repeated", "test"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_shrinks_from_its_quotation_up_and_keeps_its_first_line() {
+        let whole = Message {
+            glyph: GLYPHS[0],
+            headline: vec![Span::Bold("Mary is down".into())],
+            lines: ["a", "b", "c"].map(|it| vec![Span::Plain(it.into())]).to_vec(),
+            quote: (1..=9).map(|it| it.to_string()).collect(),
+            footer: "tower-1".into(),
+            buttons: vec![Button::Why],
+        };
+        let sizes: Vec<(usize, usize)> = (0..)
+            .map_while(|step| whole.condensed(step))
+            .inspect(|it| assert_eq!((&it.headline, &it.footer), (&whole.headline, &whole.footer)))
+            .map(|it| (it.quote.len(), it.lines.len()))
+            .collect();
+        assert_eq!(sizes, [(5, 3), (1, 3), (0, 3), (0, 2), (0, 1)]);
+        assert_eq!(whole.condensed(0).unwrap().quote, ["5", "6", "7", "8", "9"]);
+        let last = whole.condensed(4).unwrap();
+        assert_eq!(last.lines, [[Span::Italic("3 more lines left out".into())]]);
+    }
+}

@@ -144,8 +144,9 @@ impl Lane {
             let message = message.clone();
             delivery.body = match lead.body {
                 Body::New { .. } => {
-                    let rings = rang && !message.is_over();
-                    Body::New { message, rings }
+                    let late = rang && message.is_over();
+                    let message = if late { message.told_late() } else { message };
+                    Body::New { message, rings: rang && !late }
                 }
                 Body::Edit { .. } if anew => Body::New { message, rings: false },
                 Body::Edit { .. } | Body::Event(_) => Body::Edit { message },
@@ -274,7 +275,7 @@ fn units<'a>(rows: &'a [Delivery], now: Timestamp, given_up: &mut Vec<Outcome>) 
         match (row.group, row.incidents.first(), &row.body) {
             (Some(group), _, _) => messages.entry(group).or_default().push(row),
             (None, Some(incident), Body::Event(_)) => {
-                events.entry(*incident).or_default().push(row)
+                events.entry(*incident).or_default().push(row);
             }
             (None, _, _) if row.state == State::Sending => {}
             (None, _, _) if row.deadline <= now => given_up.push(give_up(row, now)),
@@ -370,4 +371,249 @@ fn undelivered(row: &Delivery, why: Text) -> Undelivered {
 
 fn later(at: Timestamp, for_: SignedDuration) -> Timestamp {
     at.saturating_add(for_).unwrap_or(Timestamp::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{
+        delivery::{Event, Span},
+        id::ReceiverId,
+        watch::Condition,
+    };
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_000_000 + second).unwrap()
+    }
+
+    fn message(glyph: &'static str, text: &str) -> Message {
+        Message {
+            glyph,
+            headline: vec![Span::Plain(text.into())],
+            lines: Vec::new(),
+            quote: Vec::new(),
+            footer: String::new(),
+            buttons: Vec::new(),
+        }
+    }
+
+    fn row(id: u64, second: i64, body: Body) -> Delivery {
+        let human = body.message().is_some();
+        Delivery {
+            id: DeliveryId(id),
+            key: format!("k{id}"),
+            receiver: ReceiverId::new("phone"),
+            group: human.then_some(GroupId(1)),
+            incidents: vec![IncidentId(1)],
+            condition: Condition::Down,
+            severity: Severity::Critical,
+            revision: 1,
+            body,
+            created_at: at(second),
+            state: State::Pending,
+            attempts: 0,
+            next_at: at(second),
+            deadline: at(second + 86_400),
+            error: None,
+            reference: None,
+            failed_over: false,
+        }
+    }
+
+    /// `new! text`, `new. text`, `edit text`; a text that begins with `over` says that it is over.
+    fn human(id: u64, second: i64, what: &str) -> Delivery {
+        let (kind, text) = what.split_once(' ').unwrap();
+        let message = message(if text.starts_with("over") { "✅" } else { "🔴" }, text);
+        let body = match kind {
+            "new!" => Body::New { message, rings: true },
+            "new." => Body::New { message, rings: false },
+            _ => Body::Edit { message },
+        };
+        row(id, second, body)
+    }
+
+    fn event(id: u64, incident: u64, event: &'static str) -> Delivery {
+        let status = if event == "resolved" { "resolved" } else { "open" };
+        let (incident_json, message) = ("{}".to_owned(), String::new());
+        let body = Event { event, incident: incident_json, status, message, source: "atalaya" };
+        Delivery { incidents: vec![IncidentId(incident)], ..row(id, 0, Body::Event(body)) }
+    }
+
+    fn text(send: &Dispatch) -> String {
+        let said = |message: &Message| match message.headline.first() {
+            Some(Span::Plain(text)) => text.clone(),
+            _ => String::new(),
+        };
+        let id = send.delivery.id.0;
+        match &send.delivery.body {
+            Body::New { message, rings: true } => format!("{id} new! {}", said(message)),
+            Body::New { message, rings: false } => format!("{id} new. {}", said(message)),
+            Body::Edit { message } => format!("{id} edit {}", said(message)),
+            Body::Event(event) => format!("{id} {}", event.event),
+        }
+    }
+
+    fn sends(next: &Next) -> String {
+        next.send.iter().map(text).collect::<Vec<_>>().join("; ")
+    }
+
+    /// What a human receiver with these pending rows of one message gets now.
+    fn check(rows: &[&str], sent: &str, covers: &[u64]) {
+        let rows: Vec<Delivery> = (1..).zip(rows).map(|(id, what)| human(id, 0, what)).collect();
+        let next = Lane::new(1).next(&rows, at(10));
+        assert_eq!(sends(&next), sent);
+        let covered: Vec<u64> = next.send[0].covers.iter().map(|it| it.0).collect();
+        assert_eq!(covered, covers);
+    }
+
+    #[test]
+    fn rows_that_a_later_one_makes_pointless_are_merged() {
+        check(&["new! a"], "1 new! a", &[]);
+        check(&["new! a", "edit b", "edit c"], "1 new! c", &[2, 3]);
+        check(&["edit b", "edit c"], "2 edit c", &[1]);
+        check(&["edit b", "new! c", "edit d"], "2 new! d", &[1, 3]);
+        // Down and up again before anybody could be told: told late, nobody wakes.
+        check(&["new! a", "edit over"], "1 new. over", &[2]);
+        check(&["new! a", "edit over", "new. over"], "3 new. over", &[1, 2]);
+        // The edit of the old message and the silent reply are two.
+        check(&["edit over", "new. over"], "1 edit over", &[]);
+        check(&["edit over", "new. over", "new! again"], "3 new! again", &[1, 2]);
+    }
+
+    #[test]
+    fn accepted_rows_are_sent_and_what_they_cover_is_superseded() {
+        let mut lane = Lane::new(1);
+        let rows = [human(1, 0, "new! a"), human(2, 0, "edit b")];
+        let next = lane.next(&rows, at(1));
+        let accepted = Attempt::Accepted { reference: Some("77".into()) };
+        let settled = lane.after_attempt(&next.send[0], &accepted, at(1), 0.5);
+        let outcome = |it: &Write| match it {
+            Write::Outcome(it) => Some(format!("{} {}", it.delivery.0, it.state.word())),
+            Write::Reference { group, reference } => Some(format!("g{} {reference}", group.0)),
+            Write::Facts(_)
+            | Write::Flip(_)
+            | Write::Incident(_)
+            | Write::Decision(_)
+            | Write::Delivery(_)
+            | Write::Group(_)
+            | Write::Silence(_)
+            | Write::SilenceEnded { .. }
+            | Write::Meta { .. } => None,
+        };
+        let said: Vec<String> = settled.writes.iter().filter_map(outcome).collect();
+        assert_eq!(said, ["1 sent", "2 superseded", "g1 77"]);
+        // One edit a second of one message; another message need not wait.
+        let other = Delivery { group: Some(GroupId(2)), ..human(4, 1, "edit d") };
+        let rows = [human(3, 1, "edit c"), other];
+        let next = Lane { at_once: 2, ..lane.clone() }.next(&rows, at(1));
+        assert_eq!((sends(&next).as_str(), next.again_at), ("4 edit d", Some(at(2))));
+        assert_eq!(sends(&lane.next(&rows[..1], at(2))), "3 edit c");
+    }
+
+    #[test]
+    fn failures_wait_longer_each_time_and_the_receivers_word_counts() {
+        let mut lane = Lane::new(1);
+        let wait = |lane: &mut Lane, attempts, after| {
+            let delivery = Delivery { attempts, ..human(1, 0, "new! a") };
+            let send = Dispatch { delivery, covers: Vec::new() };
+            let again = Attempt::Again { after, why: "500".into() };
+            match lane.after_attempt(&send, &again, at(0), 1.0).writes.first() {
+                Some(Write::Outcome(it)) => (it.next_at.as_second() - 1_000_000, it.attempts),
+                other => panic!("{other:?}"),
+            }
+        };
+        let waits: Vec<i64> =
+            [0, 1, 2, 8, 9, 40].into_iter().map(|it| wait(&mut lane, it, None).0).collect();
+        assert_eq!(waits, [1, 2, 4, 256, 300, 300]);
+        assert_eq!(backoff(3, 0.25), SignedDuration::from_secs(2));
+        assert_eq!(wait(&mut lane, 2, Some(SignedDuration::from_secs(7))), (7, 3));
+        // `retry_after` is meant for the whole receiver.
+        let other = Delivery { group: Some(GroupId(2)), ..human(2, 0, "new! b") };
+        let next = lane.next(std::slice::from_ref(&other), at(6));
+        assert_eq!((sends(&next).as_str(), next.again_at), ("", Some(at(7))));
+        assert_eq!(sends(&lane.next(&[other], at(7))), "2 new! b");
+    }
+
+    #[test]
+    fn a_message_that_is_gone_is_sent_anew() {
+        let mut lane = Lane::new(1);
+        let rows = [human(1, 0, "edit a")];
+        let next = lane.next(&rows, at(0));
+        lane.after_attempt(&next.send[0], &Attempt::Gone, at(0), 0.5);
+        let next = lane.next(&rows, at(1));
+        assert_eq!(sends(&next), "1 new. a");
+        lane.after_attempt(
+            &next.send[0],
+            &Attempt::Accepted { reference: Some("8".into()) },
+            at(1),
+            0.5,
+        );
+        assert_eq!(sends(&lane.next(&[human(2, 1, "edit b")], at(2))), "2 edit b");
+    }
+
+    #[test]
+    fn what_is_critical_and_not_accepted_goes_elsewhere_once() {
+        let lane = Lane::new(1);
+        let mut rows = [human(1, 0, "new! a"), human(2, 5, "edit b")];
+        rows[0].next_at = at(300);
+        assert_eq!(lane.next(&rows, at(119)).again_at, Some(at(120)));
+        let next = lane.next(&rows, at(120));
+        let to: Vec<u64> = next.undelivered.iter().map(|it| it.delivery.0).collect();
+        assert_eq!((to, sends(&next).as_str()), (vec![1], ""));
+        assert!(next.outcomes[0].failed_over && next.outcomes[0].state == State::Pending);
+        rows[0].failed_over = true;
+        let next = lane.next(&rows, at(400));
+        assert_eq!((next.undelivered.len(), sends(&next).as_str()), (0, "1 new! b"));
+        // Refused for good: at once, but not a second time; an edit or a warning need not arrive.
+        let refused = Attempt::Refused { why: "blocked".into() };
+        let goes = |delivery: Delivery| {
+            let send = Dispatch { delivery, covers: Vec::new() };
+            Lane::new(1).after_attempt(&send, &refused, at(1), 0.5).undelivered.is_some()
+        };
+        assert!(goes(human(1, 0, "new! a")) && goes(event(1, 1, "opened")));
+        assert!(!goes(rows[0].clone()) && !goes(human(1, 0, "edit a")));
+        assert!(!goes(Delivery { severity: Severity::Warning, ..human(1, 0, "new! a") }));
+        // Over by now: nobody else is disturbed.
+        let rows = [human(1, 0, "new! a"), human(2, 5, "edit over")];
+        assert_eq!(lane.next(&rows, at(500)).undelivered, []);
+    }
+
+    #[test]
+    fn machines_get_each_event_in_order_and_eight_at_once() {
+        let lane = Lane::new(8);
+        let rows = [event(1, 1, "opened"), event(2, 1, "updated"), event(3, 2, "opened")];
+        assert_eq!(sends(&lane.next(&rows, at(0))), "1 opened; 3 opened");
+        let mut flying = rows.clone();
+        flying[0].state = State::Sending;
+        assert_eq!(sends(&lane.next(&flying, at(0))), "3 opened");
+        recovered(&mut flying);
+        assert_eq!(flying, rows);
+        let mut many: Vec<Delivery> = (1..=20).map(|it| event(it, it, "opened")).collect();
+        assert_eq!(lane.next(&many, at(0)).send.len(), 8);
+        for row in &mut many[..5] {
+            row.state = State::Sending;
+        }
+        assert_eq!(lane.next(&many, at(0)).send.len(), 3);
+    }
+
+    #[test]
+    fn rows_are_given_up_at_their_end_but_not_the_newest_of_open_trouble() {
+        let lane = Lane::new(8);
+        let late = at(90_000);
+        let rows = [event(1, 1, "opened"), event(2, 1, "updated")];
+        let next = lane.next(&rows, late);
+        let failed: Vec<u64> = next
+            .outcomes
+            .iter()
+            .filter(|it| it.state == State::Failed)
+            .map(|it| it.delivery.0)
+            .collect();
+        assert_eq!((failed, sends(&next).as_str()), (vec![1], "2 updated"));
+        assert!(next.again_at.is_none_or(|it| late < it));
+        let next = lane.next(&[event(1, 1, "opened"), event(2, 1, "resolved")], late);
+        assert_eq!((next.outcomes.len(), next.send.len()), (2, 0));
+        let next = Lane::new(1).next(&[human(1, 0, "new! a"), human(2, 0, "edit b")], late);
+        assert_eq!((next.outcomes.len(), next.send.len(), next.undelivered.len()), (2, 0, 0));
+        assert_eq!(next.outcomes[0].error.as_ref().unwrap().as_str(), "given up: not sent in time");
+    }
 }

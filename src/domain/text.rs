@@ -11,20 +11,18 @@ impl Text {
     /// Cleans `raw` and cuts it to `characters_max`, with an ellipsis in the last place if it was longer.
     /// Line breaks and tabs become spaces.
     pub fn clean(raw: &str, characters_max: usize) -> Self {
-        let mut kept: Vec<char> = raw
-            .chars()
-            .filter_map(|it| match it {
-                '\n' | '\r' | '\t' => Some(' '),
-                it if it.is_control() || deceives(it) => None,
-                it => Some(it),
-            })
-            .take(characters_max + 1)
-            .collect();
-        if characters_max < kept.len() {
-            kept.truncate(characters_max.saturating_sub(1));
-            kept.push('…');
+        let mut kept = String::with_capacity(raw.len().min(characters_max * 4));
+        let mut last_at = 0;
+        for (place, it) in raw.chars().filter_map(readable).enumerate() {
+            if place == characters_max {
+                kept.truncate(last_at);
+                kept.push('…');
+                break;
+            }
+            last_at = kept.len();
+            kept.push(it);
         }
-        Self(kept.into_iter().collect::<String>().trim().into())
+        Self(kept.trim().into())
     }
 
     pub fn as_str(&self) -> &str {
@@ -39,6 +37,14 @@ impl Text {
 impl fmt::Display for Text {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(&self.0)
+    }
+}
+
+fn readable(it: char) -> Option<char> {
+    match it {
+        '\n' | '\r' | '\t' => Some(' '),
+        it if it.is_control() || deceives(it) => None,
+        it => Some(it),
     }
 }
 

@@ -8,7 +8,7 @@ use super::{
     alert::group::Group,
     decision::Decision,
     delivery::{Delivery, State},
-    id::{DeliveryId, GroupId, WatchId},
+    id::{DeliveryId, GroupId, IncidentId, WatchId},
     incident::Incident,
     silence::Silence,
     text::Text,
@@ -69,6 +69,10 @@ pub enum Write {
     Reference {
         group: GroupId,
         reference: String,
+    },
+    /// A row that crashed its reader: kept, no longer loaded.
+    SetAside {
+        incident: IncidentId,
     },
     Silence(Box<Silence>),
     SilenceEnded {

@@ -1,4 +1,4 @@
-//! The faces: translations to control and back.
+//! The faces: how people and agents reach us. They translate to control and back.
 
 pub mod cli;
 pub mod http;

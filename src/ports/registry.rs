@@ -1,6 +1,6 @@
 //! Registry: where the wanted state is read, and who reaches people by it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use super::{Pending, notifier::Notifier};
 use crate::domain::{id::ReceiverId, registry::Wanted};
@@ -12,6 +12,9 @@ pub struct ReadyReceiver {
     pub human: bool,
     /// Deliveries in flight at once: 1 for a human receiver, 8 for a machine (behaviour.md 9).
     pub at_once: usize,
+    /// An attempt is cut off after this; longer than the notifier's own time-outs, or what was accepted
+    /// would be sent twice.
+    pub attempt_max: Duration,
     pub fingerprint: String,
     pub notifier: Arc<dyn Notifier>,
 }

@@ -20,6 +20,9 @@ pub struct Commit {
     /// Who writes, with the incarnation that it had: after a restart of the writer, older ones are refused.
     pub writer: &'static str,
     pub incarnation: u64,
+    /// Counts the commits of an incarnation, from 1: one that already stands is not applied again, so a
+    /// writer that never heard the answer may send it once more.
+    pub sequence: u64,
     pub writes: Vec<Write>,
 }
 
@@ -61,6 +64,8 @@ pub enum Fault {
 pub struct Opened {
     /// The newest commit of the last run, if any: since then we saw nothing.
     pub life_stamp: Option<Timestamp>,
+    /// The newest epoch of any flip or facts: what comes now is later, whatever the wall clock says.
+    pub last_epoch: u64,
     pub facts: Vec<Facts>,
     /// Rows of facts that cannot be read, by name and with the reason: those watches begin anew.
     pub unreadable: Vec<String>,
@@ -111,9 +116,6 @@ pub trait Store: Send + Sync + 'static {
         &self,
         reopen_after: Timestamp,
     ) -> Pending<'_, Result<(desk::Restored, Vec<String>), StoreError>>;
-
-    /// Sets aside a row that crashed its reader three times: kept, no longer loaded.
-    fn set_aside(&self, incident: IncidentId) -> Pending<'_, Result<(), StoreError>>;
 
     /// Rows of a receiver that are pending or were being sent, oldest first. A row that cannot be read is
     /// given up (kept as failed) and does not stop the rest.

@@ -1,6 +1,11 @@
-//! What others write and read, ignorant of atalaya.
+//! What others write and read, ignorant of atalaya. Its parsers never panic and never grow beyond what
+//! their input allows.
 
+pub mod beats;
+pub mod echo;
 #[cfg(test)]
 pub(crate) mod fake;
 pub mod http;
+pub mod pings;
 pub mod telegram;
+pub mod timestamps;

@@ -1,6 +1,9 @@
 //! The contract of a store: what every adapter must keep, told once. An adapter joins by a [`Bench`].
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 use super::{
     ROW_BYTES_MAX, Retention,
@@ -61,6 +64,7 @@ contract!(
     what_was_written_comes_back_after_a_restart,
     a_refused_commit_leaves_no_trace_and_the_others_stand,
     a_replaced_writer_is_refused,
+    a_commit_that_stands_is_not_applied_again,
     one_trouble_has_one_open_incident,
     a_key_is_owed_once,
     every_commit_is_a_stamp_of_life,
@@ -76,7 +80,9 @@ contract!(
 );
 
 pub(super) fn commit(writes: Vec<Write>) -> Commit {
-    Commit { writer: "incidents", incarnation: 1, writes }
+    static SEQUENCE: AtomicU64 = AtomicU64::new(1);
+    let sequence = SEQUENCE.fetch_add(1, Ordering::Relaxed);
+    Commit { writer: "incidents", incarnation: 1, sequence, writes }
 }
 
 /// Commits and expects all of it to stand.
@@ -184,6 +190,7 @@ pub(super) async fn a_replaced_writer_is_refused(bench: &impl Bench) {
     let by = |writer, incarnation| Commit {
         writer,
         incarnation,
+        sequence: 1,
         writes: vec![Write::Meta { key: format!("{writer}{incarnation}"), value: "x".into() }],
     };
     let results =
@@ -194,6 +201,16 @@ pub(super) async fn a_replaced_writer_is_refused(bench: &impl Bench) {
     assert_eq!(store.meta("a1").await.unwrap(), None);
     // A new process counts from anew.
     assert_eq!(bench.restarted().commit(vec![by("a", 1)], at(2)).await.unwrap(), [Ok(())]);
+}
+
+pub(super) async fn a_commit_that_stands_is_not_applied_again(bench: &impl Bench) {
+    let store = bench.store();
+    let write = |value: &str| Write::Meta { key: "k".into(), value: value.into() };
+    let first = commit(vec![write("first")]);
+    store.commit(vec![first.clone()], at(0)).await.unwrap();
+    store.commit(vec![commit(vec![write("second")])], at(1)).await.unwrap();
+    assert_eq!(store.commit(vec![first], at(2)).await.unwrap(), [Ok(())]);
+    assert_eq!(store.meta("k").await.unwrap().as_deref(), Some("second"));
 }
 
 pub(super) async fn one_trouble_has_one_open_incident(bench: &impl Bench) {
@@ -353,7 +370,8 @@ pub(super) async fn a_row_set_aside_is_kept_and_hinders_nobody(bench: &impl Benc
     let store = bench.store();
     let poison = incident(1, &mary(), Condition::Down);
     stand(&*store, vec![Write::Incident(Box::new(poison))]).await;
-    store.set_aside(IncidentId(1)).await.unwrap();
+    let aside = Write::SetAside { incident: IncidentId(1) };
+    store.commit(vec![commit(vec![aside])], at(0)).await.unwrap();
     let (restored, _) = bench.restarted().desk(at(0)).await.unwrap();
     assert_eq!(restored.incidents, []);
     assert_eq!(restored.last_incident, 1, "its number is not used again");

@@ -68,6 +68,7 @@ pub(super) fn incident(id: u64, watch: &WatchId, condition: Condition) -> Incide
         }],
         steps_told: 1,
         next_step_at: Some(at(900)),
+        repeat_at: Some(at(77)),
     }
 }
 
@@ -139,6 +140,7 @@ pub(super) fn group(id: u64, members: &[u64], closed: bool) -> Group {
         rang_at: at(1),
         members_at_ring: 1,
         closed,
+        sealed: true,
     }
 }
 
@@ -193,6 +195,8 @@ pub(super) fn facts(watch: &WatchId, n: u64) -> Facts {
         said: agent::Verdict::Degraded,
         said_since: at(3),
         deadline: Some(at(94)),
+        working_since: Some(at(41)),
+        broken: agent::Broken { stalled: Some(at(90)), ..agent::Broken::default() },
     };
     Facts { watch: watch.clone(), epoch: u64::MAX - 1, n, state: Arc::new(state), removed_at: None }
 }

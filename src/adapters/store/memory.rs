@@ -2,14 +2,17 @@
 //! on demand. For tests and the simulation.
 
 use std::{
-    collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use jiff::Timestamp;
 
-use super::{REFERENCES_MAX, Retention, memory_rows::Rows};
+use super::{
+    REFERENCES_MAX, Retention,
+    fence::{Fences, Pass},
+    memory_rows::Rows,
+};
 use crate::{
     domain::{
         decision::Decision,
@@ -36,7 +39,7 @@ pub struct MemoryStore {
 /// What ends with the process.
 #[derive(Debug, Default)]
 struct Run {
-    fences: HashMap<&'static str, u64>,
+    fences: Fences,
     fail_next: usize,
     refuse: Option<Fault>,
     delay: Duration,
@@ -108,19 +111,6 @@ fn ordered(operation: &'static str, kind: Fault) -> StoreError {
     StoreError { operation, plain: format!("a fault was ordered ({kind:?})"), kind, source: None }
 }
 
-fn fence(run: &mut Run, commit: &Commit) -> Result<(), Refused> {
-    let newest = run.fences.entry(commit.writer).or_insert(commit.incarnation);
-    if commit.incarnation < *newest {
-        return Err(Refused::Fenced {
-            writer: commit.writer,
-            incarnation: commit.incarnation,
-            newest: *newest,
-        });
-    }
-    *newest = commit.incarnation;
-    Ok(())
-}
-
 /// The newest `limit`, oldest first; rows of one moment in the order of their commits.
 fn newest<T: Clone>(
     rows: impl Iterator<Item = T>,
@@ -147,7 +137,14 @@ impl Store for MemoryStore {
             let (mut rows, mut run) = (lock(&self.rows), lock(&self.run));
             let results = commits
                 .into_iter()
-                .map(|it| fence(&mut run, &it).and_then(|()| rows.apply_all(it.writes)))
+                .map(|it| match run.fences.pass(&it)? {
+                    Pass::Stands => Ok(()),
+                    Pass::Apply => {
+                        rows.apply_all(it.writes.clone())?;
+                        run.fences.stands(&it);
+                        Ok(())
+                    }
+                })
                 .collect();
             rows.life_stamp = Some(at);
             Ok(results)
@@ -157,6 +154,7 @@ impl Store for MemoryStore {
     fn open(&self) -> Pending<'_, Result<Opened, StoreError>> {
         self.read(|rows| Opened {
             life_stamp: rows.life_stamp,
+            last_epoch: rows.last_epoch(),
             facts: rows.facts.values().cloned().collect(),
             unreadable: Vec::new(),
         })
@@ -167,14 +165,6 @@ impl Store for MemoryStore {
         reopen_after: Timestamp,
     ) -> Pending<'_, Result<(desk::Restored, Vec<String>), StoreError>> {
         Box::pin(async move { Ok(lock(&self.rows).desk(reopen_after)) })
-    }
-
-    fn set_aside(&self, incident: IncidentId) -> Pending<'_, Result<(), StoreError>> {
-        Box::pin(async move {
-            self.may_write("set an incident aside").await?;
-            lock(&self.rows).set_aside(incident);
-            Ok(())
-        })
     }
 
     fn owed(

@@ -93,7 +93,12 @@ impl Rows {
 
     fn apply(&mut self, write: Write) {
         match write {
-            Write::Facts(it) => {
+            Write::Facts(mut it) => {
+                if let Some(known) = self.facts.get(&it.watch)
+                    && known.epoch == it.epoch
+                {
+                    it.n = it.n.max(known.n);
+                }
                 self.facts.insert(it.watch.clone(), *it);
             }
             Write::Flip(it) => self.flip(it),
@@ -113,6 +118,7 @@ impl Rows {
             Write::Reference { group, reference } => {
                 self.references.insert(group, reference);
             }
+            Write::SetAside { incident } => self.set_aside(incident),
             Write::Silence(it) => {
                 let ended_at = self.silences.get(&it.id).and_then(|(_, ended_at)| *ended_at);
                 self.silences.insert(it.id, (*it, ended_at));
@@ -126,6 +132,11 @@ impl Rows {
                 self.meta.insert(key, value);
             }
         }
+    }
+
+    pub(super) fn last_epoch(&self) -> u64 {
+        let flips = self.flips.iter().map(|it| it.epoch);
+        flips.chain(self.facts.values().map(|it| it.epoch)).max().unwrap_or(0)
     }
 
     fn flip(&mut self, flip: FlipRecord) {

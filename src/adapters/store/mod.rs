@@ -6,6 +6,7 @@ mod contract;
 mod contract_samples;
 
 mod columns;
+mod fence;
 mod memory;
 mod memory_rows;
 mod rows;

@@ -31,7 +31,7 @@ use crate::domain::{
     text::Text,
     watch::{
         Cause, Condition, Subject,
-        agent::{self, Beat, Busy, Heard, Lease, Progress, Report, State},
+        agent::{self, Beat, Broken, Busy, Heard, Lease, Progress, Report, State},
     },
 };
 
@@ -357,6 +357,7 @@ record!(Incident {
     chain,
     steps_told,
     next_step_at,
+    repeat_at,
 });
 record!(Acknowledgement { by, reason, at, until });
 record!(Step { after, to });
@@ -379,6 +380,7 @@ record!(Group {
     rang_at,
     members_at_ring,
     closed,
+    sealed,
 });
 
 record!(Silence { id, target, by, reason, from, until, muted });
@@ -434,10 +436,13 @@ record!(State {
     said,
     said_since,
     deadline,
+    broken,
+    working_since,
 });
 record!(Heard { source, last, steady });
 record!(Rhythm { count, mean, variance, longest, recent });
 record!(Lease { op, until });
+record!(Broken { down, failed, overrun, stalled });
 record!(Beat { at, source, report, claimed, seq, task, progress, busy, metadata, run, malformed });
 choice!(ReportRow as "Report" of Report {
     Alive,

@@ -20,10 +20,11 @@ use tracing::warn;
 
 use super::{
     Retention,
+    fence::Fences,
     sqlite_file::{self, Trouble, told},
     sqlite_prune::{self, SLICES},
     sqlite_read::{self, Listed},
-    sqlite_write::{self, Fences},
+    sqlite_write,
 };
 use crate::{
     domain::{
@@ -210,18 +211,16 @@ impl Store for SqliteStore {
                 .await?;
             for row in set_aside {
                 // Where that fails, the row is named again at the next start.
-                if let Err(error) = self.set_aside(IncidentId(row.id.cast_unsigned())).await {
+                let id = IncidentId(row.id.cast_unsigned());
+                let aside = self.write("set an incident aside", move |connection, _| {
+                    Ok(sqlite_write::set_aside(connection, id)?)
+                });
+                if let Err(error) = aside.await {
                     warn!(row = row.name, error = %error, "an unreadable row could not be set aside");
                 }
             }
             Ok((restored, names))
         })
-    }
-
-    fn set_aside(&self, incident: IncidentId) -> Pending<'_, Done<()>> {
-        Box::pin(self.write("set an incident aside", move |connection, _| {
-            Ok(sqlite_write::set_aside(connection, incident)?)
-        }))
     }
 
     fn owed(&self, receiver: Option<ReceiverId>, limit: usize) -> Pending<'_, Done<Vec<Delivery>>> {

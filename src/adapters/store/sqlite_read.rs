@@ -43,8 +43,12 @@ pub(super) fn opened(connection: &Connection) -> rusqlite::Result<Opened> {
         connection.query_row("SELECT at FROM life", [], |row| row.get(0)).optional()?;
     let sql = "SELECT watch, epoch, n, state, removed_at FROM facts ORDER BY watch";
     let (facts, unreadable) = list(connection, "facts of", sql, [], facts)?;
+    let newest =
+        "SELECT max(epoch) FROM (SELECT epoch FROM facts UNION ALL SELECT epoch FROM flips)";
+    let last_epoch: Option<i64> = connection.query_row(newest, [], |row| row.get(0))?;
     Ok(Opened {
         life_stamp: life_stamp.map(moment),
+        last_epoch: last_epoch.unwrap_or(0).cast_unsigned(),
         facts,
         unreadable: unreadable.into_iter().map(|it| it.name).collect(),
     })

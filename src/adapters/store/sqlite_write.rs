@@ -1,13 +1,12 @@
 //! SQLite, writing: one transaction of many commits, each in a savepoint of its own.
 
-use std::collections::HashMap;
-
 use jiff::Timestamp;
 use rusqlite::{CachedStatement, Connection, ErrorCode, TransactionBehavior, params};
 
 use super::{
     ROW_BYTES_MAX,
     columns::{nanos, verdict_word},
+    fence::{Fences, Pass},
     rows::{Stored, json},
 };
 use crate::{
@@ -23,30 +22,6 @@ use crate::{
     },
     ports::store::{Commit, Refused},
 };
-
-/// The newest incarnation of each writer in this run. One process holds the file (the lock of the state
-/// folder), so the table lives and begins anew with it.
-#[derive(Debug, Default)]
-pub(super) struct Fences(HashMap<&'static str, u64>);
-
-impl Fences {
-    /// Lets the newest incarnation of a writer through and remembers it.
-    ///
-    /// # Errors
-    /// When a newer one was seen.
-    pub(super) fn pass(&mut self, commit: &Commit) -> Result<(), Refused> {
-        let newest = self.0.entry(commit.writer).or_insert(commit.incarnation);
-        if commit.incarnation < *newest {
-            return Err(Refused::Fenced {
-                writer: commit.writer,
-                incarnation: commit.incarnation,
-                newest: *newest,
-            });
-        }
-        *newest = commit.incarnation;
-        Ok(())
-    }
-}
 
 /// Facts are flushed often and are at most 10 s old after a crash anyway; all else is on the disk when
 /// the commit returns.
@@ -67,7 +42,8 @@ pub(super) fn commit(
     let mut results = Vec::with_capacity(commits.len());
     for commit in commits {
         results.push(match fences.pass(commit) {
-            Ok(()) => apply_all(&transaction, &commit.writes)?,
+            Ok(Pass::Apply) => apply_all(&transaction, &commit.writes)?,
+            Ok(Pass::Stands) => Ok(()),
             Err(refused) => Err(refused),
         });
     }
@@ -77,6 +53,11 @@ pub(super) fn commit(
     )?
     .execute([nanos(at)])?;
     transaction.commit()?;
+    for (commit, result) in commits.iter().zip(&results) {
+        if result.is_ok() {
+            fences.stands(commit);
+        }
+    }
     Ok(results)
 }
 
@@ -117,6 +98,7 @@ fn apply(connection: &Connection, write: &Write) -> rusqlite::Result<()> {
                 ON CONFLICT (message) DO UPDATE SET reference = excluded.reference";
             run(cached(connection, sql)?.execute(params![group.0.cast_signed(), reference]))
         }
+        Write::SetAside { incident } => set_aside(connection, *incident),
         Write::Silence(it) => silence(connection, it),
         Write::SilenceEnded { id, at } => {
             let sql = "UPDATE silences SET ended_at = ?2 WHERE id = ?1 AND ended_at IS NULL";
@@ -133,7 +115,8 @@ fn apply(connection: &Connection, write: &Write) -> rusqlite::Result<()> {
 fn facts(connection: &Connection, facts: &Facts) -> rusqlite::Result<()> {
     let Facts { watch, epoch, n, state, removed_at } = facts;
     let sql = "INSERT INTO facts (watch, epoch, n, removed_at, state) VALUES (?1, ?2, ?3, ?4, ?5)
-        ON CONFLICT (watch) DO UPDATE SET epoch = excluded.epoch, n = excluded.n,
+        ON CONFLICT (watch) DO UPDATE SET epoch = excluded.epoch,
+            n = CASE WHEN epoch = excluded.epoch THEN max(n, excluded.n) ELSE excluded.n END,
             removed_at = excluded.removed_at, state = excluded.state";
     run(cached(connection, sql)?.execute(params![
         watch.to_string(),

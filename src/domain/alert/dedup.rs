@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use crate::domain::{
     id::IncidentId,
     incident::{Ending, Incident},
-    watch::{Cause, Condition, Flip},
+    watch::{Cause, Condition, Flip, Verdict},
 };
 
 /// What a flip does to the incidents of its watch.
@@ -35,7 +35,7 @@ pub fn rule<'a>(
 ) -> Ruling {
     let wanted = flip.to.condition();
     let mut ruling = Ruling { ends: Vec::new(), opens: wanted.map_or(Opens::Nothing, Opens::New) };
-    for incident in known {
+    for incident in known.filter(|it| governs(flip, it.condition)) {
         let same = wanted == Some(incident.condition);
         match &incident.resolved {
             None if same => ruling.opens = Opens::Same(incident.id),
@@ -51,6 +51,28 @@ pub fn rule<'a>(
     ruling
 }
 
+/// What an agent says of itself and what its tower says of its watch (`unwatched`) end each their own
+/// kind of trouble: a watch that nobody keeps resolves nothing. Whatever is removed ends altogether.
+fn governs(flip: &Flip, condition: Condition) -> bool {
+    let of_agents = match condition {
+        Condition::Down
+        | Condition::Failed
+        | Condition::Overrun
+        | Condition::Stalled
+        | Condition::Looping
+        | Condition::Degraded => true,
+        Condition::Blind
+        | Condition::Unwatched
+        | Condition::Refused
+        | Condition::Held
+        | Condition::Unwritable
+        | Condition::Undeliverable
+        | Condition::SetAside
+        | Condition::Test => false,
+    };
+    flip.cause == Cause::Removed || of_agents == matches!(flip.to, Verdict::Agent(_))
+}
+
 /// Whoever paused a watch or took it away ended the story; what comes after begins a new one.
 fn comes_back(ended: &Ending) -> bool {
     match ended {
@@ -62,10 +84,6 @@ fn comes_back(ended: &Ending) -> bool {
 }
 
 /// A worse condition swallows the lesser; a lesser one after a worse means that the worse is over.
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "every other cause ends it by the verdict alone"
-)]
 fn ending(condition: Condition, flip: &Flip) -> Ending {
     match (&flip.cause, flip.to.condition()) {
         (Cause::Paused { .. }, _) => Ending::Paused,

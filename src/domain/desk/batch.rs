@@ -136,7 +136,10 @@ impl Desk {
                 group.members_at_ring = group.members.len();
             }
         }
-        let message = self.render(id, touch.ring.as_ref().filter(|_| rings), now);
+        let mut message = self.render(id, touch.ring.as_ref().filter(|_| rings), now);
+        if fresh && !rings {
+            message = message.told_late();
+        }
         let body = if rings || fresh {
             Body::New { message: message.clone(), rings }
         } else {

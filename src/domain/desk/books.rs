@@ -236,12 +236,12 @@ impl Books {
     }
 
     pub(super) fn wind_incident(&mut self, id: IncidentId, reopen: SignedDuration) {
-        let at = self.incidents.get(&id).and_then(|it| match &it.resolved {
-            Some((at, _)) => Some(later(*at, reopen)),
-            None => {
-                let acknowledged = it.acknowledgement.as_ref().map(|it| it.until);
-                [acknowledged, it.next_step_at, it.repeat_at].into_iter().flatten().min()
+        let at = self.incidents.get(&id).and_then(|it| {
+            if let Some((at, _)) = &it.resolved {
+                return Some(later(*at, reopen));
             }
+            let acknowledged = it.acknowledgement.as_ref().map(|it| it.until);
+            [acknowledged, it.next_step_at, it.repeat_at].into_iter().flatten().min()
         });
         self.set_alarm(Due::Incident(id), at);
     }

@@ -33,7 +33,7 @@ use super::{
     incident::{Ending, Incident},
     silence::{Silence, Silences, Target},
     text::Text,
-    watch::{Condition, Flip},
+    watch::{Cause, Condition, Flip},
     write::{FlipRecord, Write},
 };
 
@@ -307,12 +307,19 @@ impl Desk {
         }
     }
 
-    /// It is open already: only what it weighs may have changed.
+    /// It is open already: only what it weighs, or the words of an error, may have changed.
     fn update(&mut self, id: IncidentId, flip: &Flip, batch: &mut Batch) {
         let Some(incident) = self.books.incident_mut(id) else { return };
         let severity = flip.subject.severity_of(incident.condition);
         let before = incident.severity;
+        let reworded = matches!(flip.cause, Cause::Fault(_)) && incident.cause != flip.cause;
+        if reworded {
+            incident.cause = flip.cause.clone();
+        }
         if severity == before {
+            if reworded {
+                self.show(id, "updated", batch);
+            }
             return;
         }
         incident.severity = severity;
@@ -397,4 +404,911 @@ fn later(at: Timestamp, for_: SignedDuration) -> Timestamp {
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    //! Stories of the desk: each step is written as `second verb names`, each row that it owes as
+    //! `receiver! headline` (rings), `receiver~ headline` (edit), `receiver. headline` (new without a sound)
+    //! or `receiver event#incident` (machine). After each step the desk equals one restored from its writes.
+
+    use std::collections::{BTreeMap, HashSet};
+
+    use super::*;
+    use crate::domain::{
+        alert::wording::plain,
+        decision::Decision,
+        delivery::{Body, Delivery},
+        id::GroupId,
+        incident::{Severity, Step},
+        watch::{Subject, Verdict, agent},
+    };
+
+    /// What the store would hold.
+    #[derive(Default)]
+    struct Model {
+        incidents: BTreeMap<IncidentId, Incident>,
+        groups: BTreeMap<GroupId, Group>,
+        silences: BTreeMap<u64, Silence>,
+        seen: HashMap<WatchId, (u64, u64)>,
+        last_delivery: u64,
+        last_silence: u64,
+        keys: HashSet<String>,
+        decisions: Vec<Decision>,
+        deliveries: Vec<Delivery>,
+    }
+
+    impl Model {
+        fn apply(&mut self, writes: &[Write]) {
+            for write in writes {
+                match write {
+                    Write::Flip(it) => drop(self.seen.insert(it.watch.clone(), (it.epoch, it.n))),
+                    Write::Incident(it) => drop(self.incidents.insert(it.id, (**it).clone())),
+                    Write::Decision(it) => self.decisions.push((**it).clone()),
+                    Write::Delivery(it) => {
+                        assert!(self.keys.insert(it.key.clone()), "{} is owed twice", it.key);
+                        self.last_delivery = self.last_delivery.max(it.id.0);
+                        self.deliveries.push((**it).clone());
+                    }
+                    Write::Group(it) => drop(self.groups.insert(it.id, (**it).clone())),
+                    Write::Silence(it) => {
+                        self.last_silence = self.last_silence.max(it.id);
+                        self.silences.insert(it.id, (**it).clone());
+                    }
+                    Write::SilenceEnded { id, .. } => drop(self.silences.remove(id)),
+                    Write::Facts(_)
+                    | Write::Outcome(_)
+                    | Write::Reference { .. }
+                    | Write::Meta { .. } => {
+                        panic!("not the desk's to write: {write:?}")
+                    }
+                }
+            }
+            let open = self.incidents.values().filter(|it| it.resolved.is_none());
+            let mut keys = HashSet::new();
+            for it in open {
+                assert!(keys.insert((it.watch.clone(), it.condition)), "two open: {it:?}");
+            }
+        }
+
+        fn restored(&self, known: &HashSet<IncidentId>) -> Restored {
+            Restored {
+                // The store loads what is open or resolved within `reopen`; the desk drops the rest at its next tick.
+                incidents: self
+                    .incidents
+                    .values()
+                    .filter(|it| known.contains(&it.id))
+                    .cloned()
+                    .collect(),
+                groups: self.groups.values().filter(|it| !it.closed).cloned().collect(),
+                silences: self.silences.values().cloned().collect(),
+                seen: self.seen.clone(),
+                last_incident: self.incidents.keys().last().map_or(0, |it| it.0),
+                last_group: self.groups.keys().last().map_or(0, |it| it.0),
+                last_delivery: self.last_delivery,
+                last_silence: self.last_silence,
+            }
+        }
+    }
+
+    struct Story {
+        desk: Desk,
+        model: Model,
+        n: u64,
+        answer: Answer,
+    }
+
+    fn at(second: i64) -> Timestamp {
+        let start: Timestamp = "2026-11-21T03:12:00Z".parse().unwrap();
+        later(start, SignedDuration::from_secs(second))
+    }
+
+    fn file(line: u32) -> Origin {
+        Origin::File { path: "registry.toml".into(), line }
+    }
+
+    fn text(it: &str) -> Text {
+        Text::clean(it, 200)
+    }
+
+    fn receiver(name: &str, human: bool, line: u32) -> Receiver {
+        Receiver { id: ReceiverId::new(name), human, origin: file(line) }
+    }
+
+    fn route_to(names: &[&str], line: u32) -> Route {
+        Route {
+            severity: Vec::new(),
+            pattern: None,
+            to: names.iter().map(|it| ReceiverId::new(it)).collect(),
+            then: Vec::new(),
+            origin: file(line),
+        }
+    }
+
+    /// One phone and no routes, unless changed.
+    fn settings(change: impl FnOnce(&mut Settings)) -> Arc<Settings> {
+        let mut settings = Settings {
+            node: text("tower-1"),
+            timezone: TimeZone::UTC,
+            receivers: vec![receiver("phone", true, 40)],
+            routes: Vec::new(),
+            reopen: SignedDuration::from_mins(10),
+            repeat: SignedDuration::from_hours(4),
+            acknowledge_for: SignedDuration::from_hours(8),
+            join_within: SignedDuration::from_secs(30),
+            critical_lifetime: SignedDuration::from_hours(24),
+            warning_lifetime: SignedDuration::from_hours(2),
+        };
+        change(&mut settings);
+        Arc::new(settings)
+    }
+
+    fn with_hook(settings: &mut Settings) {
+        settings.receivers.push(receiver("hook", false, 45));
+        settings.routes.push(route_to(&["phone", "hook"], 42));
+    }
+
+    fn subject(name: &str) -> Arc<Subject> {
+        let mut name_for_people = name.to_owned();
+        name_for_people[..1].make_ascii_uppercase();
+        let own = name.starts_with("own");
+        Arc::new(Subject {
+            watch: WatchId::agent(&name.parse().unwrap()),
+            name: text(&name_for_people),
+            origin: file(5),
+            notify: if own { vec![ReceiverId::new("hook")] } else { Vec::new() },
+            severity: match name {
+                "soft" => vec![(Condition::Down, Severity::Warning)],
+                "quiet" => vec![(Condition::Down, Severity::Info)],
+                _ => Vec::new(),
+            },
+            self_registered: name.starts_with("auto"),
+            aliases: Vec::new(),
+        })
+    }
+
+    impl Story {
+        fn new(settings: Arc<Settings>) -> Self {
+            Self {
+                desk: Desk::restore(settings, Restored::default()),
+                model: Model::default(),
+                n: 0,
+                answer: Ok(String::new()),
+            }
+        }
+
+        fn flip(&mut self, name: &str, verb: &str, second: i64) -> Flip {
+            self.n += 1;
+            let limit = SignedDuration::from_secs(90);
+            let by = text("Ana");
+            let silence = Cause::Silence { last: Some(at(second - 90)), limit };
+            let (verdict, cause) = match verb {
+                "down" | "says_down" => (agent::Verdict::Down, silence),
+                "failed" => {
+                    (agent::Verdict::Failed, Cause::Said { status: text(""), exit: Some(3) })
+                }
+                "stalled" => {
+                    (agent::Verdict::Stalled, Cause::NoProgress { since: at(second - 90), limit })
+                }
+                "degraded" => {
+                    (agent::Verdict::Degraded, Cause::Said { status: text("degraded"), exit: None })
+                }
+                "blind" => (agent::Verdict::Blind, Cause::Hearing),
+                "paused" => (agent::Verdict::Paused, Cause::Paused { by }),
+                "gone" => (agent::Verdict::Up, Cause::Removed),
+                "changed" => (agent::Verdict::Up, Cause::SettingsChanged),
+                _ => (agent::Verdict::Up, Cause::Beat),
+            };
+            let to = Verdict::Agent(verdict);
+            let other = if verdict == agent::Verdict::Up {
+                agent::Verdict::Down
+            } else {
+                agent::Verdict::Up
+            };
+            let from = if verb.starts_with("says") { to } else { Verdict::Agent(other) };
+            let task = (verb == "down").then(|| text("billing"));
+            Flip {
+                subject: subject(name),
+                epoch: 1,
+                n: self.n,
+                from,
+                to,
+                at: at(second),
+                cause,
+                task,
+            }
+        }
+
+        /// Does one step and says what it owes.
+        fn step(&mut self, step: &str) -> Vec<Delivery> {
+            let mut words = step.split_whitespace();
+            let second: i64 = words.next().unwrap().parse().unwrap();
+            let verb = words.next().unwrap();
+            let names: Vec<&str> = words.collect();
+            let now = at(second);
+            let ids = || names.iter().filter_map(|it| it.parse().ok()).collect::<Vec<IncidentId>>();
+            let by = text("Ana");
+            let ask = match verb {
+                "ack" => Some(Ask::Acknowledge { incidents: ids(), for_: None, by, reason: None }),
+                "release" => Some(Ask::Release { incidents: ids(), by }),
+                "resolve" => Some(Ask::Resolve {
+                    incident: ids()[0],
+                    by,
+                    reason: None,
+                    says: names.get(1).and_then(|it| Condition::from_word(it)),
+                }),
+                "silence" => Some(Ask::Silence {
+                    targets: names.iter().map(|it| Target::Pattern((*it).to_owned())).collect(),
+                    for_: SignedDuration::from_hours(1),
+                    by,
+                    reason: None,
+                }),
+                "unsilence" => Some(Ask::Unsilence { id: names[0].parse().unwrap(), by }),
+                "test" => Some(Ask::Test { receiver: ReceiverId::new(names[0]), by }),
+                _ => None,
+            };
+            let writes = if let Some(ask) = ask {
+                let (answer, writes) = self.desk.ask(ask, now);
+                self.answer = answer;
+                writes
+            } else if verb == "tick" {
+                self.desk.tick(now)
+            } else if verb == "lost" {
+                let (delivery, incidents) = (DeliveryId(0), ids());
+                let (receiver, why) = (ReceiverId::new(names[0]), text("chat not found"));
+                self.desk.undelivered(&Undelivered { delivery, receiver, incidents, why }, now)
+            } else {
+                let flips: Vec<Flip> = names.iter().map(|it| self.flip(it, verb, second)).collect();
+                self.desk.flips(&flips, now)
+            };
+            self.model.apply(&writes);
+            let known = self.desk.incidents().map(|it| it.id).collect();
+            let restored =
+                Desk::restore(Arc::clone(&self.desk.settings), self.model.restored(&known));
+            assert_eq!(restored, self.desk, "after {step}");
+            let owed = |it| if let Write::Delivery(it) = it { Some(*it) } else { None };
+            writes.into_iter().filter_map(owed).collect()
+        }
+
+        /// The chain of reasons of a watch: `outcome | rule | origin`.
+        fn why(&self, name: &str) -> Vec<String> {
+            let watch: WatchId = name.parse().unwrap();
+            let of_watch = self.model.decisions.iter().filter(|it| it.watch == watch);
+            of_watch.map(|it| format!("{} | {} | {}", it.outcome, it.rule, it.origin)).collect()
+        }
+
+        fn open(&self) -> usize {
+            self.desk.incidents().filter(|it| it.resolved.is_none()).count()
+        }
+    }
+
+    fn said(row: &Delivery) -> String {
+        let headline = |message| {
+            let line = plain(message);
+            line.split(" (tower-1").next().unwrap_or_default().to_owned()
+        };
+        match &row.body {
+            Body::New { message, rings: true } => {
+                format!("{}! {}", row.receiver, headline(message))
+            }
+            Body::New { message, rings: false } => {
+                format!("{}. {}", row.receiver, headline(message))
+            }
+            Body::Edit { message } => format!("{}~ {}", row.receiver, headline(message)),
+            Body::Event(event) => {
+                let id = row.incidents.first().map(ToString::to_string).unwrap_or_default();
+                format!("{} {}{id}", row.receiver, event.event)
+            }
+        }
+    }
+
+    /// Plays the steps; every row that a step owes must be named, and no other.
+    fn check(settings: Arc<Settings>, steps: &[(&str, &str)]) -> Story {
+        let mut story = Story::new(settings);
+        for (step, owes) in steps {
+            let rows: Vec<String> = story.step(step).iter().map(said).collect();
+            assert_eq!(rows.join("; "), *owes, "at: {step}");
+        }
+        story
+    }
+
+    fn names(prefix: &str, count: usize) -> String {
+        (1..=count).map(|it| format!("{prefix}{it}")).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn an_agent_falls_and_returns() {
+        let story = check(
+            settings(with_hook),
+            &[
+                ("0 down mary", "hook opened#1; phone! Mary is down: silent since 03:10:30"),
+                (
+                    "372 up mary",
+                    "hook resolved#1; phone~ Mary is back: down 6 min 12 s, 03:12 to 03:18",
+                ),
+            ],
+        );
+        assert_eq!(
+            story.why("mary"),
+            [
+                "up → down | silence > 90s | registry.toml:5",
+                "#1 opened critical | default for down | default: severity",
+                "told | first route that matches | registry.toml:42",
+                "told | first route that matches | registry.toml:42",
+                "down → up | heard | registry.toml:5",
+                "#1 resolved | recovered | default: resolve",
+                "edited only | resolved: makes no sound | default: who was told of the opening",
+                "told | resolved | default: who was told of the opening",
+            ]
+        );
+    }
+
+    #[test]
+    fn two_hundred_fall_together_and_one_message_tells_it() {
+        let mut story = Story::new(settings(with_hook));
+        let all = names("w", 200);
+        let mut rang = 0;
+        for (place, name) in all.split(' ').enumerate() {
+            let rows = story.step(&format!("{} down {name}", place / 10));
+            let phone: Vec<_> = rows.iter().filter(|it| &*it.receiver.0 == "phone").collect();
+            assert_eq!((phone.len(), rows.len()), (1, 2), "{name}");
+            rang += phone.iter().filter(|it| matches!(it.body, Body::New { .. })).count();
+        }
+        assert_eq!((rang, story.open()), (1, 200));
+        for name in all.split(' ').skip(1) {
+            let why = story.why(name).join("\n");
+            assert!(why.contains("up → down | silence > 90s | registry.toml:5"), "{why}");
+            assert!(
+                why.contains("edited only | joined a group within 30s | registry.toml:42"),
+                "{why}"
+            );
+        }
+        let last = story.model.deliveries.iter().rfind(|it| it.group.is_some()).unwrap();
+        assert_eq!(said(last), "phone~ 200 agents are down since 03:12 (W1 first)");
+        assert_eq!(last.incidents.len(), 200);
+        let rows = story.step(&format!("60 up {all}"));
+        assert_eq!(rows.len(), 201);
+        assert_eq!(said(rows.last().unwrap()), "phone~ 200 agents are back: down 03:12 to 03:13");
+        assert_eq!(story.open(), 0);
+    }
+
+    #[test]
+    fn one_call_makes_one_message_and_what_is_over_already_does_not_ring() {
+        let story = check(
+            settings(|_| ()),
+            &[
+                ("0 down a1 a2 a3", "phone! 3 agents are down since 03:12 (A1 first)"),
+                ("0 up a1 a2 a3", "phone~ 3 agents are back: down 03:12 to 03:12"),
+            ],
+        );
+        assert_eq!(story.open(), 0);
+        let mut late = Story::new(settings(|_| ()));
+        let flips = [late.flip("mary", "down", 0), late.flip("mary", "up", 20)];
+        let writes = late.desk.flips(&flips, at(30));
+        late.model.apply(&writes);
+        let rows: Vec<String> = late.model.deliveries.iter().map(said).collect();
+        assert_eq!(rows, ["phone. Mary is back: down 20 s, 03:12 to 03:12"]);
+    }
+
+    #[test]
+    fn a_relapse_reopens_the_same_incident_and_rings() {
+        let story = check(
+            settings(with_hook),
+            &[
+                ("0 down mary", "hook opened#1; phone! Mary is down: silent since 03:10:30"),
+                ("60 up mary", "hook resolved#1; phone~ Mary is back: down 1 min, 03:12 to 03:13"),
+                (
+                    "300 down mary",
+                    "hook opened#1; phone! Mary is down again: 4 min after coming back",
+                ),
+                ("360 up mary", "hook resolved#1; phone~ Mary is back: down 1 min, 03:17 to 03:18"),
+                ("961 down mary", "hook opened#2; phone! Mary is down: silent since 03:26:31"),
+            ],
+        );
+        let first = &story.model.incidents[&IncidentId(1)];
+        assert_eq!((first.occurrences, first.relapses.len()), (2, 1));
+        // The message of old is gone for good once nobody in it can come back.
+        let mut story = story;
+        assert_eq!(story.step("970 tick").len(), 0);
+        assert_eq!(story.desk.incidents().count(), 1);
+        assert!(story.model.groups[&GroupId(1)].closed);
+    }
+
+    #[test]
+    fn members_that_relapse_together_ring_once() {
+        check(
+            settings(|_| ()),
+            &[
+                ("0 down a b c", "phone! 3 agents are down since 03:12 (A first)"),
+                ("60 up a b c", "phone~ 3 agents are back: down 03:12 to 03:13"),
+                ("120 down a", "phone! A is down since 03:14"),
+                ("121 down b", "phone~ 2 agents are down since 03:14 (A first)"),
+                ("122 down d", "phone! 3 agents are down since 03:14 (A first)"),
+            ],
+        );
+    }
+
+    #[test]
+    fn an_acknowledgement_holds_and_runs_out() {
+        let story = check(
+            settings(with_hook),
+            &[
+                ("0 down mary", "hook opened#1; phone! Mary is down: silent since 03:10:30"),
+                ("60 ack 1", "hook acknowledged#1; phone~ Mary is down: silent since 03:10:30"),
+                // Closed by the button: who comes now opens another message.
+                ("61 down lisa", "hook opened#2; phone! Lisa is down: silent since 03:11:31"),
+                ("62 up lisa", "hook resolved#2; phone~ Lisa is back: down 1 s, 03:13 to 03:13"),
+                ("14401 tick", ""),
+                ("28859 tick", ""),
+                ("28860 tick", "hook updated#1; phone! Mary is down: silent since 03:10:30"),
+                ("43260 tick", "hook repeated#1; phone! Mary is down: silent since 03:10:30"),
+            ],
+        );
+        assert!(
+            story.why("mary").iter().any(|it| it.starts_with("held | acknowledged by Ana until"))
+        );
+        let mut story = story;
+        story.step("43300 ack 1");
+        assert_eq!(story.answer, Ok("Ana has it until 23:13: #1 is acknowledged".into()));
+        let rows = story.step("43400 up mary");
+        let reply = rows.last().map(said).unwrap();
+        assert!(reply.starts_with("phone. Mary is back: down 12 h 3 min"), "{reply}");
+        assert_eq!(rows.len(), 3);
+        story.step("43460 ack 1");
+        assert_eq!(story.answer, Err("Over since 15:15".into()));
+        story.step("43460 ack 99");
+        assert_eq!(story.answer, Err("No incident #99 is open".into()));
+    }
+
+    #[test]
+    fn who_gives_it_back_makes_it_ring() {
+        check(
+            settings(|_| ()),
+            &[
+                ("0 down mary", "phone! Mary is down: silent since 03:10:30"),
+                ("60 ack 1", "phone~ Mary is down: silent since 03:10:30"),
+                ("90 release 1", "phone! Mary is down: silent since 03:10:30"),
+                ("91 release 1", ""),
+            ],
+        );
+    }
+
+    #[test]
+    fn a_silence_mutes_and_what_is_still_so_rings_when_it_ends() {
+        let story = check(
+            settings(with_hook),
+            &[
+                ("0 silence agent/m*", ""),
+                ("10 down mary", ""),
+                ("20 down max", ""),
+                ("30 up max", ""),
+                ("3599 tick", ""),
+                ("3600 tick", "hook opened#1; phone! Mary is down: silent since 03:10:40"),
+                (
+                    "3700 up mary",
+                    "hook resolved#1; phone~ Mary is back: down 1 h 1 min, 03:12 to 04:13",
+                ),
+            ],
+        );
+        assert!(
+            story.why("mary").contains(&"held | silenced by #1 of Ana | default: silence".into())
+        );
+        assert!(story.why("max").iter().any(|it| it.contains("nobody was told of the opening")));
+        assert!(story.model.silences.is_empty());
+    }
+
+    #[test]
+    fn a_silence_over_told_trouble_edits_and_recovery_is_told() {
+        let story = check(
+            settings(with_hook),
+            &[
+                ("0 down mary", "hook opened#1; phone! Mary is down: silent since 03:10:30"),
+                ("60 silence agent/mary", "phone~ Mary is down: silent since 03:10:30"),
+                ("120 up mary", "hook resolved#1; phone~ Mary is back: down 2 min, 03:12 to 03:14"),
+                ("180 down mary", "phone~ Mary is down again: silent since 03:13:30"),
+                (
+                    "200 unsilence 1",
+                    "hook opened#1; phone! Mary is down again: silent since 03:13:30",
+                ),
+                ("201 unsilence 1", ""),
+            ],
+        );
+        assert_eq!(story.answer, Err("There is no silence 1 that holds".into()));
+    }
+
+    #[test]
+    fn a_worse_condition_closes_the_lesser_and_a_lesser_one_ends_the_worse() {
+        let story = check(
+            settings(|_| ()),
+            &[
+                ("0 stalled mary", "phone! Mary is stalled: no progress since 03:10:30"),
+                (
+                    "60 down mary",
+                    "phone~ Mary is down now: was stalled 1 min, 03:12 to 03:13; \
+                     phone! Mary is down: silent since 03:11:30",
+                ),
+                (
+                    "120 failed mary",
+                    "phone~ Mary is back: down 1 min, 03:13 to 03:14; \
+                     phone! Mary has failed: exit 3 at 03:14:00",
+                ),
+                ("130 degraded mary", "phone~ Mary is back: failed 10 s, 03:14 to 03:14"),
+            ],
+        );
+        assert!(story.why("mary").contains(&"#1 resolved | became down | default: resolve".into()));
+        assert_eq!(
+            story.desk.open_of(&"mary".parse().unwrap()).unwrap().condition,
+            Condition::Degraded
+        );
+    }
+
+    #[test]
+    fn late_members_ring_until_it_is_a_crowd() {
+        let mut story = check(
+            settings(|_| ()),
+            &[
+                ("0 down a", "phone! A is down: silent since 03:10:30"),
+                ("30 down b", "phone~ 2 agents are down since 03:12 (A first)"),
+                ("40 down c", "phone! 3 agents are down since 03:12 (A first)"),
+                ("50 down d", "phone! 4 agents are down since 03:12 (A first)"),
+                ("60 down e", "phone~ 5 agents are down since 03:12 (A first)"),
+            ],
+        );
+        let mut rang = Vec::new();
+        for count in 6..=60 {
+            let rows = story.step(&format!("{} down x{count}", 100 + count));
+            assert_eq!(rows.len(), 1);
+            if matches!(rows[0].body, Body::New { .. }) {
+                rang.push(count);
+            }
+        }
+        assert_eq!(rang, [40], "the last ring was at 4");
+    }
+
+    #[test]
+    fn warnings_wait_for_the_digest_and_infos_for_nobody() {
+        let story = check(
+            settings(with_hook),
+            &[
+                ("0 degraded mary", ""),
+                ("1 down soft", ""),
+                ("2 down quiet", ""),
+                ("3 up soft", ""),
+            ],
+        );
+        let why = |name: &str| story.why(name).join("\n");
+        assert!(
+            why("mary")
+                .contains("not told | warning: goes to the digest | default: severity warning")
+        );
+        assert!(
+            why("soft")
+                .contains("#2 opened warning | severity of down for this watch | registry.toml:5")
+        );
+        assert!(why("quiet").contains("not told | info: goes to the log"));
+        check(
+            settings(|it| {
+                it.receivers.push(receiver("hook", false, 45));
+                let severity = vec![Severity::Warning];
+                it.routes.push(Route { severity, ..route_to(&["hook"], 9) });
+            }),
+            &[
+                ("0 degraded mary", "hook opened#1"),
+                ("1 down lisa", "phone! Lisa is down: silent since 03:10:31"),
+                // Its own `notify` replaces the routes.
+                ("2 down own1", "hook opened#3"),
+            ],
+        );
+    }
+
+    #[test]
+    fn routes_choose_by_pattern_and_without_people_everyone_hears() {
+        check(
+            settings(|it| {
+                it.receivers.push(receiver("second", true, 46));
+                let pattern = Some("agent/w-*".to_owned());
+                it.routes.push(Route { pattern, ..route_to(&["second"], 9) });
+            }),
+            &[
+                ("0 down w-1", "second! W-1 is down: silent since 03:10:30"),
+                (
+                    "1 down mary",
+                    "second~ 2 agents are down since 03:12 (W-1 first); \
+                     phone! Mary is down: silent since 03:10:31",
+                ),
+            ],
+        );
+        let machines = || vec![receiver("hook", false, 1), receiver("bus", false, 2)];
+        check(
+            settings(|it| it.receivers = machines()),
+            &[("0 down mary", "hook opened#1; bus opened#1")],
+        );
+        let story = check(settings(|it| it.receivers.clear()), &[("0 down mary", "")]);
+        assert!(story.why("mary").iter().any(|it| it.contains("no receiver is set up")));
+    }
+
+    fn with_chain(it: &mut Settings) {
+        it.receivers.push(receiver("boss", true, 46));
+        it.receivers.push(receiver("hook", false, 45));
+        let step = |minutes, to| Step {
+            after: SignedDuration::from_mins(minutes),
+            to: vec![ReceiverId::new(to)],
+        };
+        it.routes.push(Route {
+            then: vec![step(15, "hook"), step(30, "boss")],
+            ..route_to(&["phone"], 9)
+        });
+    }
+
+    #[test]
+    fn the_chain_goes_on_until_someone_has_it() {
+        let story = check(
+            settings(with_chain),
+            &[
+                ("0 down mary", "phone! Mary is down: silent since 03:10:30"),
+                ("899 tick", ""),
+                ("900 tick", "hook opened#1"),
+                ("2700 tick", "boss! Mary is down: silent since 03:10:30"),
+                (
+                    "2800 up mary",
+                    "hook resolved#1; phone~ Mary is back: down 46 min 40 s, 03:12 to 03:58; boss~ Mary is back: down 46 min 40 s, 03:12 to 03:58",
+                ),
+            ],
+        );
+        let told = "told | not acknowledged: the next step of the chain | registry.toml:9";
+        assert_eq!(story.why("mary").iter().filter(|it| *it == told).count(), 2);
+        check(
+            settings(with_chain),
+            &[
+                ("0 down mary", "phone! Mary is down: silent since 03:10:30"),
+                ("60 ack 1", "phone~ Mary is down: silent since 03:10:30"),
+                ("2700 tick", ""),
+                // The limit: it goes on where it stood.
+                ("28860 tick", "phone! Mary is down: silent since 03:10:30"),
+                ("29760 tick", "hook opened#1"),
+            ],
+        );
+    }
+
+    #[test]
+    fn what_one_receiver_does_not_take_goes_to_the_next() {
+        check(
+            settings(with_chain),
+            &[
+                ("0 down mary lisa", "phone! 2 agents are down since 03:12 (Mary first)"),
+                ("120 lost phone 1 2", "hook opened#1; hook opened#2"),
+                ("121 lost hook 1", "boss! Mary is down: silent since 03:10:30"),
+                ("122 lost boss 1", ""),
+            ],
+        );
+        let story = check(
+            settings(|it| {
+                it.receivers.extend([receiver("hook", false, 45), receiver("ops", true, 46)]);
+            }),
+            &[
+                ("0 down own1", "hook opened#1"),
+                ("120 lost hook 1", "phone! Own1 is down: silent since 03:10:30"),
+                (
+                    "130 up own1",
+                    "hook resolved#1; phone~ Own1 is back: down 2 min 10 s, 03:12 to 03:14",
+                ),
+                ("140 lost phone 1", ""),
+            ],
+        );
+        assert!(
+            story
+                .why("own1")
+                .contains(&"not delivered | chat not found | default: fail-over".into())
+        );
+    }
+
+    #[test]
+    fn a_blind_watch_neither_opens_nor_resolves_and_endings_are_named() {
+        let story = check(
+            settings(|_| ()),
+            &[
+                ("0 down mary", "phone! Mary is down: silent since 03:10:30"),
+                ("10 blind mary", ""),
+                ("60 paused mary", "phone~ Mary is paused: was down 1 min, 03:12 to 03:13"),
+                // Resumed and down again: a new story.
+                ("90 down mary", "phone! Mary is down: silent since 03:12:00"),
+                ("95 gone mary", "phone~ Mary is no longer watched: was down 5 s, 03:13 to 03:13"),
+                ("200 down lisa", "phone! Lisa is down: silent since 03:13:50"),
+                (
+                    "210 changed lisa",
+                    "phone~ Lisa is well by its new settings: was down 10 s, 03:15 to 03:15",
+                ),
+            ],
+        );
+        let incidents = &story.model.incidents;
+        let endings: Vec<_> =
+            incidents.values().filter_map(|it| it.resolved.clone()).map(|it| it.1).collect();
+        assert_eq!(endings, [Ending::Paused, Ending::NoLongerWatched, Ending::SettingsChanged]);
+    }
+
+    #[test]
+    fn a_quarantined_watch_resolves_nothing_of_its_own() {
+        let mut story = Story::new(settings(|_| ()));
+        story.step("0 down mary");
+        let unwatched = Some(Condition::Unwatched);
+        for (second, trouble, why) in
+            [(10, unwatched, "it panics"), (15, unwatched, "it panics again"), (20, None, "")]
+        {
+            let (to, cause) = (Verdict::Part(trouble), Cause::Fault(text(why)));
+            let flip = Flip { to, cause, ..story.flip("mary", "down", second) };
+            let writes = story.desk.flips(&[flip], at(second));
+            story.model.apply(&writes);
+        }
+        let rows: Vec<_> = story.model.deliveries.iter().map(said).collect();
+        assert_eq!(
+            rows,
+            [
+                "phone! Mary is down: silent since 03:10:30",
+                "phone! Mary is watched by nobody since 03:12:10",
+                "phone~ Mary is watched by nobody since 03:12:10",
+                "phone~ Mary is watched again: watched by nobody 10 s, 03:12 to 03:12",
+            ]
+        );
+        assert_eq!(story.open(), 1);
+        story.step("30 gone mary");
+        assert_eq!(story.open(), 0);
+    }
+
+    #[test]
+    fn a_restatement_repairs_and_a_flip_seen_is_dropped() {
+        let mut story = check(
+            settings(|_| ()),
+            &[
+                ("0 says_down mary", "phone! Mary is down: silent since 03:10:30"),
+                ("10 says_down mary", ""),
+                ("20 says_up mary", "phone~ Mary is back: down 20 s, 03:12 to 03:12"),
+                ("30 says_up mary", ""),
+            ],
+        );
+        let decisions = story.model.decisions.len();
+        let old = Flip {
+            n: 1,
+            from: Verdict::Agent(agent::Verdict::Up),
+            ..story.flip("mary", "down", 40)
+        };
+        assert!(story.desk.has_seen(&old));
+        assert_eq!(story.desk.flips(std::slice::from_ref(&old), at(40)), []);
+        assert!(
+            !story.desk.has_seen(&Flip { epoch: 2, ..old.clone() }),
+            "another life of the watch"
+        );
+        assert!(!story.desk.has_seen(&Flip { n: 99, ..old }));
+        assert_eq!(decisions, story.model.decisions.len());
+    }
+
+    #[test]
+    fn resolving_by_hand_is_refused_while_the_watch_says_so() {
+        let mut story = Story::new(settings(|_| ()));
+        story.step("0 down mary");
+        assert!(story.step("10 resolve 1 down").is_empty());
+        assert_eq!(
+            story.answer.clone().unwrap_err(),
+            "agent/mary still says down: #1 ends when that does. Silence it or pause the watch instead"
+        );
+        let rows: Vec<_> = story.step("20 resolve 1").iter().map(said).collect();
+        assert_eq!(rows, ["phone~ Mary: resolved by Ana, was down 20 s, 03:12 to 03:12"]);
+        story.step("30 resolve 1");
+        assert_eq!(story.answer, Err("Over since 03:12".into()));
+    }
+
+    #[test]
+    fn severity_may_rise_while_it_is_open() {
+        let mut story = Story::new(settings(with_hook));
+        story.step("0 down soft");
+        let hard = Arc::new(Subject { severity: Vec::new(), ..(*subject("soft")).clone() });
+        let flip = Flip { subject: hard, ..story.flip("soft", "says_down", 60) };
+        let writes = story.desk.flips(&[flip], at(60));
+        story.model.apply(&writes);
+        let rows: Vec<_> = story.model.deliveries.iter().map(said).collect();
+        assert_eq!(rows, ["hook opened#1", "phone! Soft is down: silent since 03:10:30"]);
+    }
+
+    #[test]
+    fn a_test_takes_the_real_path() {
+        let mut story = check(
+            settings(with_hook),
+            &[
+                ("0 test phone", "phone! Test: tower-1 reaches you over phone"),
+                ("1 test hook", "hook test"),
+            ],
+        );
+        story.step("2 test nobody");
+        assert_eq!(story.answer, Err("There is no receiver nobody; known: phone, hook".into()));
+    }
+
+    /// Draws the next of a seeded sequence below `below`.
+    fn draw(seed: &mut u64, below: usize) -> usize {
+        *seed =
+            seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(*seed >> 33).unwrap() % below
+    }
+
+    fn any_step(seed: &mut u64) -> String {
+        let one = |seed: &mut u64, of: &[&str]| of[draw(seed, of.len())].to_owned();
+        let verbs =
+            ["down", "up", "up", "stalled", "degraded", "failed", "blind", "paused", "gone"];
+        let says = ["changed", "says_down", "says_up"];
+        let agents = ["a1", "a2", "b1", "own1", "soft", "quiet"];
+        let number = 1 + draw(seed, 12);
+        match draw(seed, 12) {
+            0 => format!("ack {number} {}", number + 1),
+            1 => format!("release {number}"),
+            2 => format!("silence {}", one(seed, &["agent/a*", "agent/b1", "*"])),
+            3 => format!("unsilence {}", 1 + draw(seed, 6)),
+            4 | 5 => "tick".to_owned(),
+            6 => format!("lost {} {number}", one(seed, &["phone", "hook", "boss"])),
+            7 => format!("{} {}", one(seed, &says), one(seed, &agents)),
+            _ => format!("{} {} {}", one(seed, &verbs), one(seed, &agents), one(seed, &agents)),
+        }
+    }
+
+    /// Whatever happens: an incident is open if and only if the last verdict says so, what is stored
+    /// equals what is held, and one step is one message per group.
+    #[test]
+    fn any_story_keeps_the_promises() {
+        for first in 1..=40_u64 {
+            let mut seed = first;
+            let mut story = Story::new(settings(with_chain));
+            let mut says: BTreeMap<String, Option<Condition>> = BTreeMap::new();
+            let mut second = 0;
+            for _ in 0..150 {
+                second += [1_i64, 20, 300, 2_000][draw(&mut seed, 4)];
+                let step = any_step(&mut seed);
+                let rows = story.step(&format!("{second} {step}"));
+                let mut words = step.split(' ');
+                let verb = words.next().unwrap_or_default();
+                let condition = match verb {
+                    "ack" | "release" | "silence" | "unsilence" | "tick" | "lost" | "blind" => None,
+                    "says_down" => Some(Some(Condition::Down)),
+                    other => Some(Condition::from_word(other)),
+                };
+                for name in words.filter(|_| condition.is_some()) {
+                    says.insert(format!("agent/{name}"), condition.flatten());
+                }
+                for (watch, condition) in &says {
+                    let open = story.desk.open_of(&watch.parse().unwrap()).map(|it| it.condition);
+                    assert_eq!(open, *condition, "{watch}, seed {first}, {second} {step}");
+                }
+                let mut groups = BTreeMap::new();
+                for row in
+                    rows.iter().filter(|it| !matches!(it.body, Body::New { rings: false, .. }))
+                {
+                    let sent = row
+                        .group
+                        .map_or(0, |it| *groups.entry(it).and_modify(|it| *it += 1).or_insert(1));
+                    assert!(sent < 2, "seed {first}, {second} {step}");
+                }
+                if verb == "tick" {
+                    assert!(story.desk.deadline().is_none_or(|it| at(second) < it), "seed {first}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn ten_thousand_fall_at_once() {
+        let mut story = Story::new(settings(with_hook));
+        let all = names("w", 10_000);
+        let down: Vec<Flip> = all.split(' ').map(|it| story.flip(it, "down", 0)).collect();
+        let up: Vec<Flip> = all.split(' ').map(|it| story.flip(it, "up", 60)).collect();
+        let clock = std::time::Instant::now();
+        let opened = story.desk.flips(&down, at(0));
+        let (took, clock) = (clock.elapsed(), std::time::Instant::now());
+        assert!(story.desk.deadline().is_some());
+        let nothing = story.desk.tick(at(30));
+        let (ticked, clock) = (clock.elapsed(), std::time::Instant::now());
+        let closed = story.desk.flips(&up, at(60));
+        #[expect(clippy::print_stdout, reason = "a figure to read, not to assert")]
+        {
+            println!("10,000 open {took:?}, tick {ticked:?}, resolve {:?}", clock.elapsed());
+        }
+        let rows = |writes: &[Write], name: &str| {
+            let to = |it: &&Write| matches!(it, Write::Delivery(it) if &*it.receiver.0 == name);
+            writes.iter().filter(to).count()
+        };
+        assert_eq!((rows(&opened, "phone"), rows(&opened, "hook")), (1, 10_000));
+        assert_eq!((nothing.len(), rows(&closed, "phone"), story.open()), (0, 1, 0));
+    }
+}

@@ -46,10 +46,8 @@ impl Desk {
             return;
         }
         for (receiver, origin) in &routed.to {
-            let rule = match reason {
-                Reason::Opened => routed.rule.to_owned(),
-                _ => reason.rule(),
-            };
+            let opened = *reason == Reason::Opened;
+            let rule = if opened { routed.rule.to_owned() } else { reason.rule() };
             self.tell_one(id, receiver, reason, &rule, origin, batch);
         }
         self.arm_step(id, batch);

@@ -222,16 +222,21 @@ fn standing(scene: &Scene<'_>, open: &[&Incident]) -> Vec<Vec<Span>> {
 
 fn open_many(scene: &Scene<'_>, open: &[&Incident]) -> Message {
     let (first, all) = (open[0], open.len());
-    let what = match first.condition {
-        Condition::Blind => format!("Cannot hear over {all} sources"),
-        condition if all == 1 => format!("{} {}", isolated(&first.subject.name), is(condition).0),
-        condition => format!("{all} {} {}", nouns(open), is(condition).1),
+    let (one, many) = is(first.condition);
+    let what = if all == 1 {
+        format!("{} {one}", isolated(&first.subject.name))
+    } else if first.condition == Condition::Blind {
+        format!("Cannot hear over {all} sources")
+    } else {
+        format!("{all} {} {many}", nouns(open))
     };
     let earliest = open.iter().map(|it| broke_at(it)).min().unwrap_or(scene.now);
-    let mut since = format!(" since {}", clock(earliest, scene.now, &scene.settings.timezone));
-    if 1 < all {
-        since.push_str(&format!(" ({} first)", isolated(&first.subject.name)));
-    }
+    let first_of = match all {
+        1 => String::new(),
+        _ => format!(" ({} first)", isolated(&first.subject.name)),
+    };
+    let since = clock(earliest, scene.now, &scene.settings.timezone);
+    let since = format!(" since {since}{first_of}");
     let mut lines = vec![names(open)];
     let back = scene.members.len() - all;
     if 0 < back {
@@ -340,9 +345,10 @@ fn over_many(scene: &Scene<'_>) -> Message {
         matches!(it.resolved, Some((_, Ending::Recovered | Ending::SettingsChanged)))
     };
     let well = all.iter().filter(recovered).count();
-    let what = match well == all.len() {
-        true => format!("{} {} are back", all.len(), nouns(all)),
-        false => format!("{} {}: all over, {well} recovered", all.len(), nouns(all)),
+    let what = if well == all.len() {
+        format!("{} {} are back", all.len(), nouns(all))
+    } else {
+        format!("{} {}: all over, {well} recovered", all.len(), nouns(all))
     };
     let word = was(all[0].condition);
     let rest = format!(": {word} {} to {}", at(first), at(last.unwrap_or(scene.now)));

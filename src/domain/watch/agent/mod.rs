@@ -1,12 +1,32 @@
 //! Agent: a process that beats, advances and may declare long steps. Three clocks: pulse, progress,
 //! lease (behaviour.md 3).
+//!
+//! ```text
+//!            beat                  silence longer than `timeout`, and we could hear after it
+//!  Waiting ────────▶ Up (or what its facts say, worst first) ─────────────────────▶ Down
+//!     ▲               ▲  │ every source that counts is blind                          │
+//!     │               │  └──▶ Blind ──a beat, or hearing again──▶ what it was         │
+//!     │               └────────────────────────── beat ──────────────────────────────┘
+//!     └──Resume── Paused ◀──Pause── any
+//! ```
+//!
+//! [`Spec::hear`] (in `facts`) takes a beat in under the slot's lock, [`Spec::on`] (in `judge`) decides.
+
+mod facts;
+mod judge;
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod stories;
+#[cfg(test)]
+mod tower;
 
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Cause, Condition};
-use crate::domain::{detector, hearing::Hearing, id::SourceId, text::Text};
+use crate::domain::{detector, id::SourceId, text::Text};
 
 /// What the registry promises about one agent.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,15 +52,15 @@ pub enum Report {
     #[default]
     Alive,
     Working,
-    /// Stops the progress clock.
+    /// Stops the progress clock until it says another word of its work; `Alive` and `Success` are none.
     Idle,
     /// `degraded`, `error`, `critical`: its own word.
     Degraded(Text),
     /// `stopping`: silence is expected.
     Stopping,
-    /// A run began (`/start`).
+    /// A run began (`/start`): ends an overrun, not a failure.
     Start,
-    /// A run or a step ended well (`/ping/x`, `/0`): ends a failure.
+    /// A run or a step ended well (`/ping/x`, `/0`): ends a failure; with a run id an overrun too.
     Success,
     /// `/fail`, or an exit code other than 0.
     Fail {
@@ -227,7 +247,10 @@ pub struct State {
     pub task: Option<Text>,
     pub progress: Option<Progress>,
     pub progress_at: Option<Timestamp>,
-    /// How often the same digest was repeated, 1 for once.
+    /// From when the progress clock counts: the last progress, or the first beat, the end of idleness, of a
+    /// lease or of an outage; moved by the time in which we could not hear. None: it stands.
+    pub working_since: Option<Timestamp>,
+    /// How often in a row the present digest was told, 1 for once.
     pub repeats: u32,
     /// The declared step: what, until when; and whether a new one may be granted.
     pub lease: Option<Lease>,
@@ -239,6 +262,8 @@ pub struct State {
     pub malformed: u64,
     pub beats: u64,
     pub paused: bool,
+    /// Promises that are broken now; the worst is the verdict.
+    pub broken: Broken,
     /// `down` comes not before this (a reload moved the deadline).
     pub not_before: Option<Timestamp>,
     /// Beats that the actor has yet to judge, oldest first; bounded by [`PENDING_MAX`].
@@ -248,6 +273,16 @@ pub struct State {
     pub said_since: Timestamp,
     /// The next moment at which this changes by itself: what the sweeper compares.
     pub deadline: Option<Timestamp>,
+}
+
+/// Since when which promise is broken. Kept as facts, so that what was once proven stands until it is mended,
+/// whatever becomes of the hearing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Broken {
+    pub down: Option<Timestamp>,
+    pub failed: Option<Timestamp>,
+    pub overrun: Option<Timestamp>,
+    pub stalled: Option<Timestamp>,
 }
 
 /// Beats that wait for a verdict; beyond that the newest replaces the one before it.
@@ -272,6 +307,7 @@ impl State {
             task: None,
             progress: None,
             progress_at: None,
+            working_since: None,
             repeats: 0,
             lease: None,
             lease_spent: false,
@@ -281,6 +317,7 @@ impl State {
             malformed: 0,
             beats: 0,
             paused: false,
+            broken: Broken::default(),
             not_before: None,
             pending: Vec::new(),
             said: Verdict::Waiting,
@@ -288,32 +325,30 @@ impl State {
             deadline: None,
         }
     }
-}
 
-impl Spec {
-    /// A source's half, under the slot's lock: takes a beat in. A plain beat of an agent that is up
-    /// moves its facts and its deadline; whatever may change the verdict waits in `pending` for the actor.
-    pub fn hear(&self, state: &mut State, beat: Beat, hearing: &Hearing) -> Wake {
-        let _ = (state, beat, hearing);
-        unimplemented!()
-    }
-
-    /// The actor's half: settles `pending` and the time up to `now`, then reads `signal`. Pure: same
-    /// inputs, same outputs; inserting a `Tick` anywhere never changes the story.
-    pub fn on(
-        &self,
-        state: &State,
-        signal: Signal,
-        hearing: &Hearing,
-        now: Timestamp,
-    ) -> (State, Effects) {
-        let _ = (state, signal, hearing, now);
-        unimplemented!()
-    }
-
-    /// What is shown now: as `said`, but `late` is derived from the clock, and `idle` stands beside `up`.
-    pub fn shown(&self, state: &State, now: Timestamp) -> (Verdict, bool) {
-        let _ = (state, now);
-        unimplemented!()
+    /// What is kept when the facts are suspected of crashing their actor (from the third quick failure
+    /// on): the last beat and its source, what was said, and whether it is paused. The rest is learnt anew.
+    #[must_use]
+    pub fn fresh(&self, now: Timestamp) -> Self {
+        let holds = |verdict| (self.said == verdict).then_some(self.said_since);
+        let leaving = self.said == Verdict::Leaving;
+        Self {
+            last: self.last,
+            heard: self.heard.first().copied().into_iter().collect(),
+            paused: self.paused,
+            report: if leaving { Report::Stopping } else { Report::Alive },
+            working_since: Some(now),
+            broken: Broken {
+                down: holds(Verdict::Down),
+                failed: holds(Verdict::Failed),
+                overrun: holds(Verdict::Overrun),
+                stalled: holds(Verdict::Stalled),
+            },
+            said: self.said,
+            said_since: self.said_since,
+            // The next look sets the true one.
+            deadline: Some(now),
+            ..Self::new(self.watched_since)
+        }
     }
 }

@@ -1,0 +1,164 @@
+//! Context: what every actor is handed, and what outlives each of them.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+use jiff::{SignedDuration, Timestamp};
+use ractor::{ActorRef, Message};
+
+use super::{
+    board::Board, ears::Ears, edges, incident_manager, outbox, pulse, recorder, registry,
+    slots::Slots, sources, tower, watches,
+};
+use crate::{
+    domain::{
+        id::{ReceiverId, WatchId},
+        registry::Wanted,
+        text::Text,
+        write::Facts,
+    },
+    ports::{clock::Clock, registry::ReadyReceiver, store::SharedStore},
+};
+
+/// The present address of a singleton, empty while it restarts. Messages to an empty address are
+/// dropped; the sender's own retry repairs that.
+pub struct Address<M>(Mutex<Option<ActorRef<M>>>);
+
+impl<M> Default for Address<M> {
+    fn default() -> Self {
+        Self(Mutex::new(None))
+    }
+}
+
+impl<M: Message> Address<M> {
+    pub fn set(&self, actor: ActorRef<M>) {
+        *lock(&self.0) = Some(actor);
+    }
+
+    pub fn get(&self) -> Option<ActorRef<M>> {
+        lock(&self.0).clone()
+    }
+
+    /// Whether the message reached a mailbox; it may still be lost with its actor.
+    pub fn cast(&self, message: M) -> bool {
+        self.get().is_some_and(|actor| actor.cast(message).is_ok())
+    }
+}
+
+/// A lock whose holder panicked still guards consistent data: every writer writes last.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The addresses of the singletons.
+#[derive(Default)]
+pub struct Addresses {
+    pub recorder: Address<recorder::Message>,
+    pub outbox: Address<outbox::Message>,
+    pub manager: Address<incident_manager::Message>,
+    pub watches: Address<watches::Message>,
+    pub sources: Address<sources::Message>,
+    pub registry: Address<registry::Message>,
+    pub edges: Address<edges::Message>,
+    pub pulse: Address<pulse::Message>,
+}
+
+/// Counters that `status` shows.
+#[derive(Default)]
+pub struct Counters {
+    pub restarts: AtomicU64,
+    pub refused_beats: AtomicU64,
+}
+
+pub struct Context {
+    pub clock: Arc<dyn Clock>,
+    pub store: SharedStore,
+    pub node: Text,
+    pub started_at: Timestamp,
+    pub slots: Slots,
+    pub ears: Arc<Ears>,
+    pub board: Board,
+    pub at: Addresses,
+    pub counters: Counters,
+    /// What the registry wants at present; swapped whole.
+    pub wanted: RwLock<Arc<Wanted>>,
+    pub receivers: RwLock<Arc<Vec<ReadyReceiver>>>,
+    pub registry_read_at: Mutex<Timestamp>,
+    pub strangers: tower::Strangers,
+    /// Facts of watches that the registry dropped, for their return within a day.
+    pub removed: Mutex<HashMap<WatchId, Facts>>,
+    /// Deliveries not yet sent, per receiver: the outbox's word for `status`.
+    pub owed: Mutex<Vec<(ReceiverId, usize)>>,
+    /// Set when facts are restored and watches have their actors.
+    pub ready: AtomicBool,
+    /// Grows with every start of a writer; the store refuses what an older one sends.
+    pub incarnations: AtomicU64,
+    /// What the IncidentManager was working on: found here by its successor if it died of it.
+    pub suspects: Mutex<incident_manager::Suspects>,
+    pub timing: Timing,
+    #[cfg(test)]
+    pub(crate) chaos: super::chaos::Chaos,
+}
+
+/// Periods of the tree's own work; the defaults are behaviour.md's.
+#[derive(Debug, Clone, Copy)]
+pub struct Timing {
+    /// Facts of beats reach the store so often (10 s at most after a crash are lost).
+    pub flush: SignedDuration,
+    /// The IncidentManager compares slots with open incidents so often (60 s).
+    pub audit: SignedDuration,
+    /// A quarantined child is tried again after this (5 m).
+    pub half_open: SignedDuration,
+    /// A source's trouble ends for people after it has worked for this (one interval).
+    pub settle: SignedDuration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            flush: SignedDuration::from_secs(5),
+            audit: SignedDuration::from_secs(60),
+            half_open: SignedDuration::from_mins(5),
+            settle: SignedDuration::from_secs(30),
+        }
+    }
+}
+
+/// The context as it is shared.
+pub type Shared = Arc<Context>;
+
+impl Context {
+    pub fn wanted(&self) -> Arc<Wanted> {
+        Arc::clone(&self.wanted.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub fn set_wanted(&self, wanted: Arc<Wanted>) {
+        *self.wanted.write().unwrap_or_else(PoisonError::into_inner) = wanted;
+        *lock(&self.registry_read_at) = self.clock.wall();
+    }
+
+    pub fn receivers(&self) -> Arc<Vec<ReadyReceiver>> {
+        Arc::clone(&self.receivers.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub fn set_receivers(&self, receivers: Vec<ReadyReceiver>) {
+        *self.receivers.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(receivers);
+    }
+
+    /// A number for a writer that starts now, larger than all before it, in this run and earlier ones.
+    pub fn next_incarnation(&self) -> u64 {
+        self.incarnations.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Tells the IncidentManager that flips wait in slots or on the board.
+    pub fn tell(&self, flips: Vec<crate::domain::watch::Flip>) {
+        if !flips.is_empty() {
+            self.at.manager.cast(incident_manager::Message::Flips(flips));
+        }
+    }
+}

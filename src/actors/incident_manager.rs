@@ -1,0 +1,512 @@
+//! IncidentManager: the shell of the desk. Takes flips, requests and time; commits what the desk wants
+//! written in one transaction; only then acknowledges the flips and wakes the outbox.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use jiff::{SignedDuration, Timestamp};
+use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
+
+use super::{
+    context::{Shared, lock},
+    outbox,
+    recorder::{self, Recorded},
+    worker::Worker,
+};
+use crate::{
+    domain::{
+        delivery::Delivery,
+        desk::{Answer, Ask, Desk, Settings, Undelivered},
+        id::{Kind, WatchId},
+        incident::Incident,
+        watch::{Cause, Condition, Flip, Verdict},
+        write::Write,
+    },
+    ports::store::{Commit, Refused},
+};
+
+/// Who writes, as the store's fence knows it.
+const WRITER: &str = "incident_manager";
+/// A store that did not take a commit is asked again after this.
+const RETRY_AFTER: Duration = Duration::from_millis(500);
+/// How long a commit may take before it is sent again (the Recorder gives up at 20 s by itself).
+const ANSWER_WITHIN: Duration = Duration::from_secs(25);
+/// Watches compared per slice of an audit, so that nothing else waits long.
+const AUDIT_SLICE: usize = 1_000;
+/// Flips taken into one transaction.
+const BATCH_MAX: usize = 2_000;
+/// A watch whose flips killed the manager so often is set aside.
+const CRASHES_MAX: u32 = 3;
+/// The clock is looked at this often even if the desk names no deadline.
+const ALARM_MAX: SignedDuration = SignedDuration::from_secs(60);
+
+pub enum Message {
+    Flips(Vec<Flip>),
+    Ask(Ask, RpcReplyPort<Answer>),
+    Undelivered(Undelivered),
+    Reload(Arc<Settings>),
+    Loaded(Option<recorder::Book>),
+    Recorded(Option<Recorded>),
+    Retry,
+    Alarm(u64),
+    /// Compare slots with open incidents, from this place of the table on.
+    Audit(usize),
+    Ping(RpcReplyPort<()>),
+}
+
+/// Whose flips the manager was working on when it died, and how often that has happened.
+#[derive(Debug, Default)]
+pub struct Suspects {
+    at_work: Vec<WatchId>,
+    crashes: HashMap<WatchId, u32>,
+}
+
+pub(crate) struct IncidentManager;
+
+/// A transaction under way, kept until it stands.
+struct UnderWay {
+    commit: Commit,
+    acknowledge: Vec<(WatchId, u64, u64)>,
+    replies: Vec<(RpcReplyPort<Answer>, Answer)>,
+    worker: Option<Worker>,
+}
+
+pub(crate) struct Running {
+    context: Shared,
+    incarnation: u64,
+    sequence: u64,
+    desk: Option<Desk>,
+    flips: Vec<Flip>,
+    asks: Vec<(Ask, RpcReplyPort<Answer>)>,
+    undelivered: Vec<Undelivered>,
+    under_way: Option<UnderWay>,
+    loading: Option<Worker>,
+    alarm: u64,
+    set_aside: HashSet<WatchId>,
+}
+
+impl Actor for IncidentManager {
+    type Msg = Message;
+    type State = Running;
+    type Arguments = Shared;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<Message>,
+        context: Shared,
+    ) -> Result<Running, ActorProcessingErr> {
+        #[cfg(test)]
+        context.chaos.before_part("incident_manager");
+        let set_aside = blame(&mut lock(&context.suspects));
+        let incarnation = context.next_incarnation();
+        context.at.manager.set(myself);
+        Ok(Running {
+            context,
+            incarnation,
+            sequence: 0,
+            desk: None,
+            flips: Vec::new(),
+            asks: Vec::new(),
+            undelivered: Vec::new(),
+            under_way: None,
+            loading: None,
+            alarm: 0,
+            set_aside,
+        })
+    }
+
+    async fn post_start(
+        &self,
+        myself: ActorRef<Message>,
+        running: &mut Running,
+    ) -> Result<(), ActorProcessingErr> {
+        running.load(&myself);
+        Ok(())
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<Message>,
+        message: Message,
+        running: &mut Running,
+    ) -> Result<(), ActorProcessingErr> {
+        #[cfg(test)]
+        running.context.chaos.in_part("incident_manager").await;
+        match message {
+            Message::Flips(flips) => running.flips.extend(flips),
+            Message::Ask(ask, reply) => running.asks.push((ask, reply)),
+            Message::Undelivered(report) => running.undelivered.push(report),
+            Message::Reload(settings) => {
+                if let Some(desk) = &mut running.desk {
+                    desk.reload(settings);
+                }
+            }
+            Message::Loaded(book) => running.loaded(&myself, book),
+            Message::Recorded(recorded) => running.recorded(&myself, recorded)?,
+            Message::Retry if running.desk.is_none() => running.load(&myself),
+            Message::Retry => running.send(&myself),
+            Message::Alarm(generation) if generation == running.alarm => running.tick(&myself),
+            Message::Alarm(_) => {}
+            Message::Audit(from) => running.audit(&myself, from),
+            Message::Ping(reply) => drop(reply.send(())),
+        }
+        running.pump(&myself);
+        Ok(())
+    }
+}
+
+/// Counts a crash for everything that was at work; returns whose incidents are set aside.
+fn blame(suspects: &mut Suspects) -> HashSet<WatchId> {
+    for watch in std::mem::take(&mut suspects.at_work) {
+        *suspects.crashes.entry(watch).or_default() += 1;
+    }
+    suspects
+        .crashes
+        .iter()
+        .filter(|(_, crashes)| CRASHES_MAX <= **crashes)
+        .map(|(watch, _)| watch.clone())
+        .collect()
+}
+
+impl Running {
+    /// Asks for the book through the Recorder's queue: what a predecessor sent is in it.
+    fn load(&mut self, myself: &ActorRef<Message>) {
+        let Some(recorder) = self.context.at.recorder.get() else {
+            myself.send_after(RETRY_AFTER, || Message::Retry);
+            return;
+        };
+        let settings = &self.context.wanted().desk;
+        let reopen_after = self.context.clock.now() - settings.reopen;
+        let work = async move {
+            let ask = |reply| recorder::Message::Desk { reopen_after, reply };
+            match recorder.call(ask, None).await {
+                Ok(ractor::rpc::CallResult::Success(book)) => book,
+                Ok(ractor::rpc::CallResult::Timeout | ractor::rpc::CallResult::SenderError)
+                | Err(_) => Err(Arc::from("the recorder was restarted")),
+            }
+        };
+        self.loading = Some(Worker::bounded(myself, ANSWER_WITHIN, work, Message::Loaded));
+    }
+
+    fn loaded(&mut self, myself: &ActorRef<Message>, book: Option<recorder::Book>) {
+        self.loading = None;
+        let (mut restored, unreadable) = match book {
+            Some(Ok(book)) => book,
+            Some(Err(_)) | None => {
+                myself.send_after(RETRY_AFTER, || Message::Retry);
+                return;
+            }
+        };
+        let now = self.context.clock.now();
+        let mut aside: Vec<Incident> = Vec::new();
+        restored.incidents.retain(|it| {
+            let poison = self.set_aside.contains(&it.watch);
+            if poison {
+                aside.push(it.clone());
+            }
+            !poison
+        });
+        let settings = Arc::clone(&self.context.wanted().desk);
+        self.desk = Some(Desk::restore(settings, restored));
+        self.tell_of_rows(&aside, &unreadable, now);
+        if !aside.is_empty() {
+            let writes = aside.iter().map(|it| Write::SetAside { incident: it.id }).collect();
+            self.commit(myself, writes, Vec::new(), Vec::new());
+        }
+        // What the actors have not been acknowledged for is in the slots; and what the book and the slots
+        // disagree about is settled by asking.
+        for slot in self.context.slots.all() {
+            self.flips.extend(slot.unacknowledged());
+        }
+        self.flips.extend(self.context.slots.retired_flips());
+        self.flips.extend(self.context.board.unacknowledged());
+        self.audit(myself, 0);
+    }
+
+    /// Rows that crash their reader or cannot be read are kept, not loaded, and told.
+    fn tell_of_rows(&self, aside: &[Incident], unreadable: &[String], now: Timestamp) {
+        let mut names: Vec<String> = aside.iter().map(|it| it.id.to_string()).collect();
+        names.extend(unreadable.iter().cloned());
+        let why = format!("set aside, kept in the store: {}", names.join(", "));
+        let trouble = (!names.is_empty()).then_some((Condition::SetAside, why.as_str()));
+        let watch = WatchId::new(Kind::Myself, "incidents");
+        if trouble.is_some() || self.context.board.trouble(&watch).is_none() {
+            self.context.tell(self.context.board.set(&watch, trouble, now));
+        }
+    }
+
+    /// Takes in all that waits, as one transaction, unless one is under way.
+    fn pump(&mut self, myself: &ActorRef<Message>) {
+        if self.under_way.is_some() || self.desk.is_none() {
+            return;
+        }
+        if !self.flips.is_empty() || !self.asks.is_empty() || !self.undelivered.is_empty() {
+            let now = self.context.clock.now();
+            let (mut writes, acknowledge) = self.take_flips(now);
+            let replies = self.take_asks(now, &mut writes);
+            self.commit(myself, writes, acknowledge, replies);
+        }
+        self.set_alarm(myself);
+    }
+
+    fn take_flips(&mut self, now: Timestamp) -> (Vec<Write>, Vec<(WatchId, u64, u64)>) {
+        let Some(desk) = &mut self.desk else { return (Vec::new(), Vec::new()) };
+        // After a crash one at a time, until the one that did it is known.
+        let careful = !lock(&self.context.suspects).crashes.is_empty();
+        let batch_max = if careful { 1 } else { BATCH_MAX };
+        let mut batch: Vec<Flip> = Vec::new();
+        let mut acknowledge = Vec::new();
+        let mut newest: HashMap<WatchId, (u64, u64)> = HashMap::new();
+        let mut left = std::mem::take(&mut self.flips).into_iter();
+        for flip in left.by_ref() {
+            let watch = &flip.subject.watch;
+            acknowledge.push((watch.clone(), flip.epoch, flip.n));
+            let known = newest.get(watch).is_some_and(|it| (flip.epoch, flip.n) <= *it);
+            if known || desk.has_seen(&flip) || self.set_aside.contains(watch) {
+                continue;
+            }
+            newest.insert(watch.clone(), (flip.epoch, flip.n));
+            batch.push(flip);
+            if batch_max <= batch.len() {
+                break;
+            }
+        }
+        self.flips = left.collect();
+        let watches: Vec<WatchId> = newest.keys().cloned().collect();
+        lock(&self.context.suspects).at_work.clone_from(&watches);
+        #[cfg(test)]
+        for watch in &watches {
+            self.context.chaos.in_desk(watch);
+        }
+        let mut writes = desk.flips(&batch, now);
+        {
+            let mut suspects = lock(&self.context.suspects);
+            suspects.at_work.clear();
+            for watch in &watches {
+                suspects.crashes.remove(watch);
+            }
+        }
+        for (watch, (epoch, n)) in newest {
+            if let Some(mut facts) =
+                self.context.slots.by_watch(&watch).and_then(|it| it.facts(true))
+                && facts.epoch == epoch
+            {
+                facts.n = facts.n.max(n);
+                writes.push(Write::Facts(Box::new(facts)));
+            }
+        }
+        (writes, acknowledge)
+    }
+
+    fn take_asks(
+        &mut self,
+        now: Timestamp,
+        writes: &mut Vec<Write>,
+    ) -> Vec<(RpcReplyPort<Answer>, Answer)> {
+        let Some(desk) = &mut self.desk else { return Vec::new() };
+        for report in std::mem::take(&mut self.undelivered) {
+            writes.extend(desk.undelivered(&report, now));
+        }
+        let mut replies = Vec::new();
+        for (ask, reply) in std::mem::take(&mut self.asks) {
+            let (answer, more) = desk.ask(ask, now);
+            writes.extend(more);
+            replies.push((reply, answer));
+        }
+        replies
+    }
+
+    fn tick(&mut self, myself: &ActorRef<Message>) {
+        // While a commit is under way the alarm is set again when it stands.
+        if self.under_way.is_none()
+            && let Some(desk) = &mut self.desk
+        {
+            let writes = desk.tick(self.context.clock.now());
+            self.commit(myself, writes, Vec::new(), Vec::new());
+        }
+    }
+
+    fn set_alarm(&mut self, myself: &ActorRef<Message>) {
+        let Some(desk) = &self.desk else { return };
+        let now = self.context.clock.now();
+        let wait = desk
+            .deadline()
+            .map_or(ALARM_MAX, |it| it.duration_since(now).min(ALARM_MAX))
+            .max(SignedDuration::from_millis(1));
+        self.alarm += 1;
+        let generation = self.alarm;
+        let wait = Duration::try_from(wait).unwrap_or_default();
+        myself.send_after(wait, move || Message::Alarm(generation));
+    }
+
+    fn commit(
+        &mut self,
+        myself: &ActorRef<Message>,
+        writes: Vec<Write>,
+        acknowledge: Vec<(WatchId, u64, u64)>,
+        replies: Vec<(RpcReplyPort<Answer>, Answer)>,
+    ) {
+        if writes.is_empty() {
+            self.settle(&acknowledge, replies);
+            return;
+        }
+        self.sequence += 1;
+        let commit = Commit {
+            writer: WRITER,
+            incarnation: self.incarnation,
+            sequence: self.sequence,
+            writes,
+        };
+        self.under_way = Some(UnderWay { commit, acknowledge, replies, worker: None });
+        self.send(myself);
+    }
+
+    /// Sends the commit under way, for the first time or again.
+    fn send(&mut self, myself: &ActorRef<Message>) {
+        let Some(under_way) = &mut self.under_way else { return };
+        let work = recorder::commit(Arc::clone(&self.context), under_way.commit.clone());
+        under_way.worker = Some(Worker::bounded(myself, ANSWER_WITHIN, work, |recorded| {
+            Message::Recorded(recorded.flatten())
+        }));
+    }
+
+    fn recorded(
+        &mut self,
+        myself: &ActorRef<Message>,
+        recorded: Option<Recorded>,
+    ) -> Result<(), ActorProcessingErr> {
+        match recorded {
+            Some(Recorded::Durable) => {
+                if let Some(done) = self.under_way.take() {
+                    log(&done.commit.writes);
+                    let owed: Vec<Delivery> =
+                        done.commit.writes.into_iter().filter_map(owed).collect();
+                    if !owed.is_empty() {
+                        self.context.at.outbox.cast(outbox::Message::Owed(owed));
+                    }
+                    self.settle(&done.acknowledge, done.replies);
+                }
+            }
+            // A successor is at work, or the book and the store disagree: begin anew from the store.
+            Some(Recorded::Refused(refused @ (Refused::Fenced { .. } | Refused::Row(_)))) => {
+                return Err(refused.into());
+            }
+            Some(Recorded::Failed(_)) | None => {
+                myself.send_after(RETRY_AFTER, || Message::Retry);
+            }
+        }
+        Ok(())
+    }
+
+    fn settle(
+        &self,
+        acknowledge: &[(WatchId, u64, u64)],
+        replies: Vec<(RpcReplyPort<Answer>, Answer)>,
+    ) {
+        #[cfg(test)]
+        if self.context.chaos.drops_acknowledgement() {
+            return;
+        }
+        for (watch, epoch, n) in acknowledge {
+            self.context.slots.acknowledge(watch, *epoch, *n);
+            self.context.board.acknowledge(watch, *epoch, *n);
+        }
+        for (reply, answer) in replies {
+            // Whoever asked may have gone.
+            let _ = reply.send(answer);
+        }
+    }
+
+    /// Level-triggered: asks for the verdict again only where slot and book differ and nothing waits.
+    fn audit(&mut self, myself: &ActorRef<Message>, from: usize) {
+        let Some(desk) = &self.desk else { return };
+        let slots = self.context.slots.all();
+        for slot in slots.iter().skip(from).take(AUDIT_SLICE) {
+            let (verdict, waits) = slot.verdict();
+            if waits || verdict.suspends() || self.set_aside.contains(&slot.watch) {
+                continue;
+            }
+            let open = desk.open_of(&slot.watch).map(|it| it.condition);
+            if open != verdict.condition() {
+                self.context.tell(slot.restate());
+            }
+        }
+        if from + AUDIT_SLICE < slots.len() {
+            // `cast` to oneself cannot fail while one handles a message.
+            let _ = myself.cast(Message::Audit(from + AUDIT_SLICE));
+            return;
+        }
+        self.end_unwatched();
+        let audit = Duration::try_from(self.context.timing.audit).unwrap_or_default();
+        myself.send_after(audit, || Message::Audit(0));
+    }
+
+    /// Open incidents of what is no longer in the configuration end as such.
+    fn end_unwatched(&mut self) {
+        let Some(desk) = &self.desk else { return };
+        let context = &self.context;
+        let now = context.clock.now();
+        let sources: HashSet<WatchId> =
+            context.ears.sources().map(|it| context.ears.watch_of(it)).collect();
+        let gone: Vec<Flip> = desk
+            .incidents()
+            .filter(|it| it.resolved.is_none())
+            .filter(|it| match it.watch.kind {
+                Kind::Agent => context.slots.by_watch(&it.watch).is_none(),
+                Kind::Source => !sources.contains(&it.watch),
+                Kind::Receiver => {
+                    !context.receivers().iter().any(|known| known.id.watch() == it.watch)
+                }
+                Kind::Myself => false,
+            })
+            .map(|it| removal(it, now))
+            .collect();
+        self.flips.extend(gone);
+    }
+}
+
+fn removal(incident: &Incident, now: Timestamp) -> Flip {
+    let verdict = |condition| match (incident.watch.kind, incident.condition) {
+        (Kind::Agent, trouble) if trouble != Condition::Unwatched => {
+            Verdict::Agent(crate::domain::watch::agent::Verdict::Waiting)
+        }
+        (Kind::Agent | Kind::Source | Kind::Receiver | Kind::Myself, _) => Verdict::Part(condition),
+    };
+    Flip {
+        subject: Arc::clone(&incident.subject),
+        // A life of its own, later than any that was: what is gone says nothing more.
+        epoch: u64::try_from(now.as_microsecond()).unwrap_or(u64::MAX),
+        n: 1,
+        from: verdict(Some(incident.condition)),
+        to: verdict(None),
+        at: now,
+        cause: Cause::Removed,
+        task: None,
+    }
+}
+
+fn owed(write: Write) -> Option<Delivery> {
+    if let Write::Delivery(delivery) = write { Some(*delivery) } else { None }
+}
+
+/// One line per incident that opened or ended: the log, and what a terminal shows.
+fn log(writes: &[Write]) {
+    for write in writes {
+        let Write::Incident(incident) = write else { continue };
+        let (watch, condition) = (&incident.watch, incident.condition);
+        match &incident.resolved {
+            Some((at, _)) => {
+                tracing::info!(%watch, %condition, incident = %incident.id, since = %incident.opened_at, until = %at, "incident resolved");
+            }
+            None if incident.acknowledgement.is_some() => {
+                tracing::info!(%watch, %condition, incident = %incident.id, "incident acknowledged");
+            }
+            None => {
+                tracing::warn!(%watch, %condition, incident = %incident.id, severity = %incident.severity, since = %incident.opened_at, "incident open");
+            }
+        }
+    }
+}

@@ -1,0 +1,543 @@
+//! Outbox: delivers what the store owes. One lane and one Notifier child per receiver, so a slow receiver
+//! delays itself alone. The rules (order, merging, retries, fail-over) are `domain::outbox`'s.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use jiff::{SignedDuration, Timestamp};
+use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
+
+use super::{
+    context::{Shared, lock},
+    incident_manager,
+    notifier::{self, NotifierActor},
+    nursery::{Next, Nursery},
+    recorder::{self, Recorded},
+    worker::Worker,
+};
+use crate::{
+    domain::{
+        delivery::{Attempt, Delivery, State},
+        desk::Undelivered,
+        id::{DeliveryId, GroupId, ReceiverId},
+        outbox::{Dispatch, Lane, recovered},
+        restart::Patience,
+        text::Text,
+        watch::Condition,
+        write::{Outcome, Write},
+    },
+    ports::{
+        notifier::Context as Sending, registry::ReadyReceiver, store::Commit, store::StoreError,
+    },
+};
+
+const WRITER: &str = "outbox";
+/// The store is asked for rows that no message announced this often.
+const RECONCILE_EVERY: Duration = Duration::from_secs(60);
+/// A load that failed is tried again after this.
+const RETRY_AFTER: Duration = Duration::from_millis(500);
+const STORE_WITHIN: Duration = Duration::from_secs(25);
+/// Rows read at once; what is beyond comes with the next reading.
+const ROWS_MAX: usize = 50_000;
+/// How long a finished row is remembered: a reading that began before its outcome was stored must not
+/// bring it back.
+const FINISHED_KEPT: SignedDuration = SignedDuration::from_mins(5);
+/// On top of an attempt's own limit, before its notifier is taken for hung.
+const HUNG_AFTER: SignedDuration = SignedDuration::from_secs(10);
+
+/// What the store knows at a start, or a while later.
+pub struct Stored {
+    rows: Vec<Delivery>,
+    references: Vec<(GroupId, String)>,
+}
+
+pub enum Message {
+    /// Rows that were just committed.
+    Owed(Vec<Delivery>),
+    /// The receivers may have changed; read what is owed anew.
+    Reconcile,
+    Loaded(Option<Result<Stored, StoreError>>),
+    Attempted {
+        receiver: ReceiverId,
+        dispatch: Box<Dispatch>,
+        attempt: Attempt,
+    },
+    /// See what is due.
+    Look(u64),
+    Recorded(Option<Recorded>),
+    Start(ReceiverId),
+    Ping(RpcReplyPort<()>),
+}
+
+pub(crate) struct Outbox;
+
+/// One receiver: its rows, its pace, its child.
+struct Desk {
+    ready: ReadyReceiver,
+    lane: Lane,
+    rows: BTreeMap<DeliveryId, Delivery>,
+    in_flight: HashMap<DeliveryId, (Dispatch, Timestamp)>,
+    child: Option<ActorRef<notifier::Message>>,
+}
+
+pub(crate) struct Running {
+    context: Shared,
+    incarnation: u64,
+    sequence: u64,
+    loaded: bool,
+    desks: BTreeMap<ReceiverId, Desk>,
+    references: HashMap<GroupId, String>,
+    finished: HashMap<DeliveryId, Timestamp>,
+    nursery: Nursery<ReceiverId>,
+    writes: Vec<Write>,
+    under_way: Option<(Commit, Worker)>,
+    loading: Option<Worker>,
+    look: u64,
+}
+
+impl Actor for Outbox {
+    type Msg = Message;
+    type State = Running;
+    type Arguments = Shared;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<Message>,
+        context: Shared,
+    ) -> Result<Running, ActorProcessingErr> {
+        #[cfg(test)]
+        context.chaos.before_part("outbox");
+        let incarnation = context.next_incarnation();
+        context.at.outbox.set(myself);
+        Ok(Running {
+            context,
+            incarnation,
+            sequence: 0,
+            loaded: false,
+            desks: BTreeMap::new(),
+            references: HashMap::new(),
+            finished: HashMap::new(),
+            nursery: Nursery::new(Patience::Quarantined),
+            writes: Vec::new(),
+            under_way: None,
+            loading: None,
+            look: 0,
+        })
+    }
+
+    async fn post_start(
+        &self,
+        myself: ActorRef<Message>,
+        running: &mut Running,
+    ) -> Result<(), ActorProcessingErr> {
+        running.furnish(&myself).await;
+        running.load(&myself);
+        Ok(())
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<Message>,
+        message: Message,
+        running: &mut Running,
+    ) -> Result<(), ActorProcessingErr> {
+        #[cfg(test)]
+        running.context.chaos.in_part("outbox").await;
+        match message {
+            Message::Owed(rows) => {
+                running.take(rows);
+                running.look_soon(&myself);
+            }
+            Message::Reconcile => {
+                running.furnish(&myself).await;
+                running.load(&myself);
+            }
+            Message::Loaded(stored) => running.loaded(&myself, stored),
+            Message::Attempted { receiver, dispatch, attempt } => {
+                running.attempted(&receiver, &dispatch, &attempt);
+                running.look_soon(&myself);
+            }
+            Message::Look(generation) if generation == running.look => running.look(&myself),
+            Message::Look(_) => {}
+            Message::Recorded(recorded) => running.recorded(&myself, recorded)?,
+            Message::Start(receiver) => running.start(&myself, &receiver).await,
+            Message::Ping(reply) => drop(reply.send(())),
+        }
+        running.record(&myself);
+        Ok(())
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        myself: ActorRef<Message>,
+        event: SupervisionEvent,
+        running: &mut Running,
+    ) -> Result<(), ActorProcessingErr> {
+        if let Some(receiver) = running.nursery.buried(&event) {
+            running.failed(&myself, &receiver);
+            running.look_soon(&myself);
+        }
+        Ok(())
+    }
+}
+
+impl Running {
+    /// Makes the desks what the registry wants; an unchanged receiver keeps its child and its pace.
+    async fn furnish(&mut self, myself: &ActorRef<Message>) {
+        let wanted = self.context.receivers();
+        let gone: Vec<ReceiverId> = self
+            .desks
+            .iter()
+            .filter(|(id, desk)| {
+                !wanted.iter().any(|it| it.id == **id && it.fingerprint == desk.ready.fingerprint)
+            })
+            .map(|(id, _)| id.clone())
+            .collect();
+        let mut homeless = Vec::new();
+        for id in gone {
+            self.nursery.forget(&id);
+            if let Some(desk) = self.desks.remove(&id) {
+                if let Some(child) = desk.child {
+                    child.kill();
+                }
+                homeless.extend(desk.rows.into_values());
+            }
+        }
+        recovered(&mut homeless);
+        for ready in wanted.iter() {
+            if !self.desks.contains_key(&ready.id) {
+                let desk = Desk {
+                    lane: Lane::new(ready.at_once),
+                    ready: ready.clone(),
+                    rows: BTreeMap::new(),
+                    in_flight: HashMap::new(),
+                    child: None,
+                };
+                self.desks.insert(ready.id.clone(), desk);
+                self.start(myself, &ready.id).await;
+            }
+        }
+        self.take(homeless);
+    }
+
+    async fn start(&mut self, myself: &ActorRef<Message>, receiver: &ReceiverId) {
+        let Some(desk) = self.desks.get_mut(receiver) else { return };
+        let arguments = (myself.clone(), desk.ready.clone());
+        match NotifierActor::spawn_linked(None, NotifierActor, arguments, myself.get_cell()).await {
+            Ok((actor, _)) => {
+                self.nursery.started(actor.get_id(), receiver.clone(), self.context.clock.now());
+                desk.child = Some(actor);
+                self.look_soon(myself);
+            }
+            Err(error) => {
+                tracing::warn!(%receiver, %error, "notifier did not start");
+                self.failed(myself, receiver);
+            }
+        }
+    }
+
+    /// A notifier died: what was in its hands is sent again.
+    fn failed(&mut self, myself: &ActorRef<Message>, receiver: &ReceiverId) {
+        let now = self.context.clock.now();
+        self.context.counters.restarts.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let Some(desk) = self.desks.get_mut(receiver) else { return };
+        desk.child = None;
+        desk.release();
+        let wait = match self.nursery.failed(receiver, now) {
+            Next::Restart { wait, .. } => wait,
+            Next::Quarantine => {
+                self.trouble(receiver, Some("its notifier keeps failing; tried every 5 minutes"));
+                self.context.timing.half_open
+            }
+        };
+        let (wait, receiver) = (Duration::try_from(wait).unwrap_or_default(), receiver.clone());
+        myself.send_after(wait, move || Message::Start(receiver));
+    }
+
+    fn load(&mut self, myself: &ActorRef<Message>) {
+        let store = Arc::clone(&self.context.store);
+        let work = async move {
+            let rows = store.owed(None, ROWS_MAX).await?;
+            let references = store.references().await?;
+            Ok(Stored { rows, references })
+        };
+        self.loading = Some(Worker::bounded(myself, STORE_WITHIN, work, Message::Loaded));
+    }
+
+    fn loaded(&mut self, myself: &ActorRef<Message>, stored: Option<Result<Stored, StoreError>>) {
+        self.loading = None;
+        let Some(Ok(stored)) = stored else {
+            if !self.loaded {
+                myself.send_after(RETRY_AFTER, || Message::Reconcile);
+            }
+            return;
+        };
+        let now = self.context.clock.now();
+        self.finished.retain(|_, at| now.duration_since(*at) < FINISHED_KEPT);
+        for (group, reference) in stored.references {
+            // What was accepted meanwhile is newer than what was read.
+            self.references.entry(group).or_insert(reference);
+        }
+        let mut rows = stored.rows;
+        recovered(&mut rows);
+        self.take(rows);
+        if !self.loaded {
+            self.loaded = true;
+            self.reconcile_later(myself);
+        }
+        self.look_soon(myself);
+    }
+
+    fn reconcile_later(&self, myself: &ActorRef<Message>) {
+        myself.send_interval(RECONCILE_EVERY, || Message::Reconcile);
+    }
+
+    /// Puts rows on the desks of their receivers; those of a receiver that is gone go to another.
+    fn take(&mut self, rows: Vec<Delivery>) {
+        let now = self.context.clock.now();
+        for row in rows {
+            if self.finished.contains_key(&row.id) {
+                continue;
+            }
+            match self.desks.get_mut(&row.receiver) {
+                Some(desk) => {
+                    desk.rows.entry(row.id).or_insert(row);
+                }
+                None => self.give_away(row, now),
+            }
+        }
+    }
+
+    fn give_away(&mut self, row: Delivery, now: Timestamp) {
+        let why = Text::clean("this receiver is no longer configured", 80);
+        self.finished.insert(row.id, now);
+        self.writes.push(Write::Outcome(Box::new(Outcome {
+            delivery: row.id,
+            state: State::Failed,
+            attempts: row.attempts,
+            next_at: row.next_at,
+            at: now,
+            error: Some(why.clone()),
+            reference: None,
+            failed_over: true,
+        })));
+        self.report(Undelivered {
+            delivery: row.id,
+            receiver: row.receiver,
+            incidents: row.incidents,
+            why,
+        });
+    }
+
+    fn report(&self, undelivered: Undelivered) {
+        self.context.at.manager.cast(incident_manager::Message::Undelivered(undelivered));
+    }
+
+    /// Sends what is due on every desk and sleeps to what is due next.
+    fn look(&mut self, myself: &ActorRef<Message>) {
+        if !self.loaded {
+            return;
+        }
+        let now = self.context.clock.now();
+        let mut again_at: Option<Timestamp> = None;
+        let mut reports = Vec::new();
+        for desk in self.desks.values_mut() {
+            let rows: Vec<Delivery> = desk.rows.values().cloned().collect();
+            let next = desk.lane.next(&rows, now);
+            for outcome in next.outcomes {
+                desk.settle(&outcome);
+                if outcome.state == State::Failed {
+                    self.finished.insert(outcome.delivery, now);
+                }
+                self.writes.push(Write::Outcome(Box::new(outcome)));
+            }
+            reports.extend(next.undelivered);
+            for dispatch in next.send {
+                desk.send(dispatch, &self.references, now);
+            }
+            again_at = again_at.into_iter().chain(next.again_at).chain(desk.hung_at(now)).min();
+        }
+        for undelivered in reports {
+            self.report(undelivered);
+        }
+        self.publish_owed();
+        if let Some(at) = again_at {
+            let wait = at.duration_since(now).max(SignedDuration::from_millis(1));
+            self.look += 1;
+            let generation = self.look;
+            let wait = Duration::try_from(wait).unwrap_or_default();
+            myself.send_after(wait, move || Message::Look(generation));
+        }
+    }
+
+    /// After the messages that wait already: a burst of answers is looked at once.
+    fn look_soon(&mut self, myself: &ActorRef<Message>) {
+        self.look += 1;
+        // `cast` to oneself cannot fail while one handles a message.
+        let _ = myself.cast(Message::Look(self.look));
+    }
+
+    fn publish_owed(&self) {
+        let owed = self.desks.iter().map(|(id, desk)| (id.clone(), desk.rows.len())).collect();
+        *lock(&self.context.owed) = owed;
+    }
+
+    fn attempted(&mut self, receiver: &ReceiverId, dispatch: &Dispatch, attempt: &Attempt) {
+        let now = self.context.clock.now();
+        let Some(desk) = self.desks.get_mut(receiver) else { return };
+        // An answer about a row that is no longer in flight came too late to count.
+        if desk.in_flight.remove(&dispatch.delivery.id).is_none() {
+            return;
+        }
+        let settled = desk.lane.after_attempt(dispatch, attempt, now, fastrand::f64());
+        for write in &settled.writes {
+            match write {
+                Write::Outcome(outcome) => {
+                    desk.settle(outcome);
+                    if outcome.state != State::Pending {
+                        self.finished.insert(outcome.delivery, now);
+                    }
+                }
+                Write::Reference { group, reference } => {
+                    self.references.insert(*group, reference.clone());
+                }
+                Write::Facts(_)
+                | Write::Flip(_)
+                | Write::Incident(_)
+                | Write::Decision(_)
+                | Write::Delivery(_)
+                | Write::Group(_)
+                | Write::SetAside { .. }
+                | Write::Silence(_)
+                | Write::SilenceEnded { .. }
+                | Write::Meta { .. } => {}
+            }
+        }
+        self.writes.extend(settled.writes);
+        if let Some(undelivered) = settled.undelivered {
+            self.report(undelivered);
+        }
+        match attempt {
+            Attempt::Accepted { .. } => self.trouble(receiver, None),
+            Attempt::Refused { why } => {
+                tracing::warn!(%receiver, %why, "receiver refuses for good");
+                self.trouble(receiver, Some(why));
+            }
+            Attempt::Again { why, .. } => {
+                tracing::debug!(%receiver, %why, "receiver did not take a message yet");
+            }
+            Attempt::Gone => {}
+        }
+    }
+
+    fn trouble(&self, receiver: &ReceiverId, why: Option<&str>) {
+        let trouble = why.map(|why| (Condition::Undeliverable, why));
+        let now = self.context.clock.now();
+        self.context.tell(self.context.board.set(&receiver.watch(), trouble, now));
+    }
+
+    /// Commits what has come of the attempts, all that waits at once.
+    fn record(&mut self, myself: &ActorRef<Message>) {
+        if self.under_way.is_some() || self.writes.is_empty() {
+            return;
+        }
+        self.sequence += 1;
+        let commit = Commit {
+            writer: WRITER,
+            incarnation: self.incarnation,
+            sequence: self.sequence,
+            writes: std::mem::take(&mut self.writes),
+        };
+        let worker = self.send(myself, &commit);
+        self.under_way = Some((commit, worker));
+    }
+
+    fn send(&self, myself: &ActorRef<Message>, commit: &Commit) -> Worker {
+        let work = recorder::commit(Arc::clone(&self.context), commit.clone());
+        Worker::bounded(myself, STORE_WITHIN, work, |recorded| {
+            Message::Recorded(recorded.flatten())
+        })
+    }
+
+    fn recorded(
+        &mut self,
+        myself: &ActorRef<Message>,
+        recorded: Option<Recorded>,
+    ) -> Result<(), ActorProcessingErr> {
+        match recorded {
+            Some(Recorded::Durable) => self.under_way = None,
+            Some(Recorded::Refused(refused)) => return Err(refused.into()),
+            Some(Recorded::Failed(_)) | None => {
+                if let Some((commit, _)) = self.under_way.take() {
+                    let worker = self.send(myself, &commit);
+                    self.under_way = Some((commit, worker));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Desk {
+    fn send(&mut self, dispatch: Dispatch, references: &HashMap<GroupId, String>, now: Timestamp) {
+        let Some(child) = &self.child else { return };
+        let ids: HashSet<DeliveryId> =
+            dispatch.covers.iter().copied().chain([dispatch.delivery.id]).collect();
+        let reference = dispatch.delivery.group.and_then(|it| references.get(&it).cloned());
+        let message = notifier::Message::Send(Box::new(dispatch.clone()), Sending { reference });
+        if child.cast(message).is_ok() {
+            for id in ids {
+                if let Some(row) = self.rows.get_mut(&id) {
+                    row.state = State::Sending;
+                }
+            }
+            self.in_flight.insert(dispatch.delivery.id, (dispatch, now));
+        }
+    }
+
+    /// Adopts what became of a row.
+    fn settle(&mut self, outcome: &Outcome) {
+        if outcome.state != State::Pending {
+            self.rows.remove(&outcome.delivery);
+            return;
+        }
+        if let Some(row) = self.rows.get_mut(&outcome.delivery) {
+            row.state = State::Pending;
+            row.attempts = outcome.attempts;
+            row.next_at = outcome.next_at;
+            row.failed_over = outcome.failed_over;
+            row.error.clone_from(&outcome.error);
+        }
+        // Rows that it would have covered wait with it.
+        for row in self.rows.values_mut() {
+            let covered = self.in_flight.values().any(|(it, _)| it.covers.contains(&row.id));
+            if row.state == State::Sending && !covered && !self.in_flight.contains_key(&row.id) {
+                row.state = State::Pending;
+            }
+        }
+    }
+
+    fn release(&mut self) {
+        self.in_flight.clear();
+        for row in self.rows.values_mut() {
+            row.state = State::Pending;
+        }
+    }
+
+    /// Ends a notifier that has had a message for longer than any attempt may take.
+    fn hung_at(&self, now: Timestamp) -> Option<Timestamp> {
+        let limit =
+            SignedDuration::try_from(self.ready.attempt_max).unwrap_or_default() + HUNG_AFTER;
+        let oldest = self.in_flight.values().map(|(_, at)| *at).min()?;
+        if limit <= now.duration_since(oldest) {
+            if let Some(child) = &self.child {
+                child.kill();
+            }
+            return None;
+        }
+        Some(oldest + limit)
+    }
+}

@@ -1,0 +1,164 @@
+//! House: puts the tree up from what the store kept and the registry wants, and takes it down again.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, RwLock,
+        atomic::{AtomicBool, AtomicU64},
+    },
+    time::Duration,
+};
+
+use ractor::{Actor, ActorRef, SpawnErr, rpc::CallResult};
+
+use crate::{
+    actors::{
+        board::Board,
+        context::{Addresses, Context, Counters, Shared, Timing},
+        ears::Ears,
+        recorder,
+        root::{self, Parts, Root},
+        slots::{Beginning, Slots, epoch_after},
+        tower::{Strangers, self_registered},
+    },
+    domain::{
+        id::{Kind, Name, WatchId},
+        registry::Wanted,
+        watch::agent::State,
+        write::{Facts, Write},
+    },
+    ports::{
+        clock::Clock,
+        registry::Read,
+        store::{Commit, Opened, SharedStore, StoreError},
+    },
+};
+
+/// What the house is built on.
+pub struct Ground {
+    pub clock: Arc<dyn Clock>,
+    pub store: SharedStore,
+    pub read: Read,
+    /// Names of the sources, in the order of their ids.
+    pub sources: Vec<String>,
+    pub timing: Timing,
+}
+
+/// How long a stop waits for the last commit (behaviour.md 11: 5 s in all).
+const LAST_COMMIT_WITHIN: Duration = Duration::from_secs(3);
+
+/// Restores facts and builds everything that outlives the actors.
+///
+/// # Errors
+/// When the store cannot be opened or read: without its memory atalaya would tell everything twice.
+pub async fn prepare(ground: Ground) -> Result<Shared, StoreError> {
+    let opened = ground.store.open().await?;
+    let now = ground.clock.now();
+    let wanted = Arc::clone(&ground.read.wanted);
+    let slots = Slots::new(wanted.agents.len().max(opened.facts.len()));
+    let last_epoch = opened.last_epoch;
+    let absent_since = opened.life_stamp.map_or(now, |stamp| stamp.min(now));
+    let removed = furnish(&slots, &wanted, opened, now);
+    let sources: Vec<&str> = ground.sources.iter().map(String::as_str).collect();
+    let suspended = ground.clock.suspended();
+    let ears = Ears::new(&sources, absent_since, now, suspended, ground.timing.settle);
+    Ok(Arc::new(Context {
+        started_at: ground.clock.wall(),
+        node: wanted.desk.node.clone(),
+        registry_read_at: Mutex::new(ground.clock.wall()),
+        clock: ground.clock,
+        store: ground.store,
+        slots,
+        ears: Arc::new(ears),
+        board: Board::new(now, last_epoch),
+        at: Addresses::default(),
+        counters: Counters::default(),
+        wanted: RwLock::new(wanted),
+        receivers: RwLock::new(Arc::new(ground.read.receivers)),
+        strangers: Strangers::default(),
+        owed: Mutex::default(),
+        removed: Mutex::new(removed),
+        ready: AtomicBool::new(false),
+        incarnations: AtomicU64::new(0),
+        suspects: Mutex::default(),
+        timing: ground.timing,
+        #[cfg(test)]
+        chaos: crate::actors::chaos::Chaos::default(),
+    }))
+}
+
+/// Fills the slots: what the registry wants, with the facts that were kept, and what registered itself.
+/// Returns the facts of watches that are not wanted at present.
+fn furnish(
+    slots: &Slots,
+    wanted: &Wanted,
+    opened: Opened,
+    now: jiff::Timestamp,
+) -> HashMap<WatchId, Facts> {
+    let mut kept: HashMap<WatchId, Facts> =
+        opened.facts.into_iter().map(|facts| (facts.watch.clone(), facts)).collect();
+    for agent in &wanted.agents {
+        let facts = kept.remove(&agent.subject.watch).filter(|it| it.removed_at.is_none());
+        let (state, epoch, n) = facts.map_or_else(
+            || (State::new(now), epoch_after(opened.last_epoch, now), 0),
+            |facts| (State::clone(&facts.state), facts.epoch, facts.n),
+        );
+        let (subject, spec) = (Arc::clone(&agent.subject), Arc::clone(&agent.spec));
+        slots.insert(Beginning { subject, spec, state, epoch, n }, usize::MAX);
+    }
+    let Some(auto) = &wanted.auto_register else { return kept };
+    let strangers: Vec<WatchId> = kept
+        .values()
+        .filter(|facts| facts.removed_at.is_none() && facts.watch.kind == Kind::Agent)
+        .map(|facts| facts.watch.clone())
+        .collect();
+    for watch in strangers {
+        let Ok(name) = watch.name.parse::<Name>() else { continue };
+        if wanted.find(&name).is_some() {
+            continue;
+        }
+        let Some(facts) = kept.remove(&watch) else { continue };
+        let begin = Beginning {
+            subject: Arc::new(self_registered(&name, &auto.origin)),
+            spec: Arc::clone(&auto.spec),
+            state: State::clone(&facts.state),
+            epoch: facts.epoch,
+            n: facts.n,
+        };
+        slots.insert(begin, auto.max);
+    }
+    kept
+}
+
+/// Starts the tree.
+///
+/// # Errors
+/// When Root itself cannot be spawned.
+pub async fn raise(parts: Parts) -> Result<ActorRef<root::Message>, SpawnErr> {
+    Ok(Root::spawn(None, Root, parts).await?.0)
+}
+
+/// Commits what beats have moved since the last flush, then ends the tree.
+pub async fn take_down(context: &Shared, root: ActorRef<root::Message>) {
+    let writes: Vec<Write> = context
+        .slots
+        .all()
+        .iter()
+        .filter_map(|slot| slot.facts(false))
+        .map(|facts| Write::Facts(Box::new(facts)))
+        .collect();
+    let commit =
+        Commit { writer: "stop", incarnation: context.next_incarnation(), sequence: 1, writes };
+    if let Some(recorder) = context.at.recorder.get() {
+        let ask = |reply| recorder::Message::Commit(commit, Some(reply));
+        match recorder.call(ask, Some(LAST_COMMIT_WITHIN)).await {
+            Ok(CallResult::Success(_)) => {}
+            Ok(CallResult::Timeout | CallResult::SenderError) | Err(_) => {
+                tracing::warn!("the last beats could not be stored; they are at most 10 s old");
+            }
+        }
+    }
+    root.stop(None);
+    // Children are killed at once; a second is ample.
+    let _ = root.wait(Some(Duration::from_secs(1))).await;
+}

@@ -1,0 +1,3 @@
+//! Composition root: configuration → running tree → stop.
+
+pub mod house;

@@ -1,0 +1,528 @@
+//! A house in memory: the real tree, a store in memory, a phone and a hook that remember what reached
+//! them, agents that beat when told to.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
+use ractor::ActorRef;
+use tokio::sync::Notify;
+
+use crate::{
+    actors::{
+        context::{Shared, Timing},
+        root::{self, Parts},
+        tower::Tower,
+    },
+    adapters::{clock::MachineClock, store::MemoryStore},
+    app::house::{Ground, prepare, raise, take_down},
+    domain::{
+        alert::route::{Receiver, Route},
+        delivery::{Attempt, Body, Delivery, Event, Message, Span},
+        desk, detector,
+        id::{Name, Origin, ReceiverId, SourceId, WatchId},
+        incident::Severity,
+        registry::{Agent, AutoRegister, Wanted},
+        restart::Intensity,
+        text::Text,
+        watch::{
+            Subject,
+            agent::{Beat, Spec},
+        },
+    },
+    ports::{
+        Pending,
+        clock::Clock,
+        notifier::{Context as Sending, Notifier},
+        registry::{Read, ReadyReceiver, Registry, Unreadable},
+        service_manager::ServiceManager,
+        source::{Ear, Source, SourceEnded},
+        store::SharedStore,
+    },
+};
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What one receiver was given and accepted.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Told {
+    pub at: Timestamp,
+    pub reference: String,
+    /// The plain text of the message, or `event watch` for a machine.
+    pub text: String,
+    pub rings: bool,
+    pub edit: bool,
+    pub key: String,
+}
+
+/// A receiver that remembers; scripted answers come first.
+#[derive(Default)]
+pub(super) struct Sink {
+    pub told: Mutex<Vec<Told>>,
+    pub script: Mutex<VecDeque<Attempt>>,
+    /// Refuses to answer at all.
+    pub hangs: AtomicBool,
+    next: Mutex<u64>,
+    clock: Mutex<Option<Arc<dyn Clock>>>,
+}
+
+impl Sink {
+    pub(super) fn texts(&self) -> Vec<String> {
+        lock(&self.told).iter().map(|it| it.text.clone()).collect()
+    }
+
+    /// Keys of accepted machine events: `opened agent/mary`.
+    pub(super) fn count(&self, text: &str) -> usize {
+        lock(&self.told).iter().filter(|it| it.text == text).count()
+    }
+
+    pub(super) fn rings(&self) -> usize {
+        lock(&self.told).iter().filter(|it| it.rings).count()
+    }
+}
+
+impl Notifier for Sink {
+    fn send<'a>(&'a self, delivery: &'a Delivery, context: &'a Sending) -> Pending<'a, Attempt> {
+        Box::pin(async move {
+            if self.hangs.load(Ordering::Relaxed) {
+                std::future::pending::<()>().await;
+            }
+            if let Some(attempt) = lock(&self.script).pop_front()
+                && !matches!(attempt, Attempt::Accepted { .. })
+            {
+                return attempt;
+            }
+            let (text, rings, edit) = match &delivery.body {
+                Body::New { message, rings } => (plain(message), *rings, false),
+                Body::Edit { message } => (plain(message), false, true),
+                Body::Event(event) => {
+                    (format!("{} {}", event.event, event_watch(event)), true, false)
+                }
+            };
+            let reference = match (&context.reference, edit) {
+                (Some(reference), true) => reference.clone(),
+                (None | Some(_), _) => {
+                    let mut next = lock(&self.next);
+                    *next += 1;
+                    next.to_string()
+                }
+            };
+            let at = lock(&self.clock).as_ref().map_or(Timestamp::UNIX_EPOCH, |it| it.now());
+            let key = delivery.key.clone();
+            lock(&self.told).push(Told {
+                at,
+                reference: reference.clone(),
+                text,
+                rings,
+                edit,
+                key,
+            });
+            Attempt::Accepted { reference: Some(reference) }
+        })
+    }
+}
+
+fn plain(message: &Message) -> String {
+    let words = |spans: &[Span]| {
+        spans
+            .iter()
+            .map(|it| match it {
+                Span::Plain(text) | Span::Bold(text) | Span::Italic(text) | Span::Code(text) => {
+                    text.as_str()
+                }
+            })
+            .collect::<String>()
+    };
+    format!("{} {}", message.glyph, words(&message.headline)).replace(['\u{2068}', '\u{2069}'], "")
+}
+
+/// A source that proves itself as long as it works.
+pub(super) struct Bus {
+    name: &'static str,
+    pub works: AtomicBool,
+    clock: Arc<dyn Clock>,
+}
+
+impl Source for Bus {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn run(&self, ear: Arc<dyn Ear>, id: SourceId) -> Pending<'_, SourceEnded> {
+        Box::pin(async move {
+            let mut last = self.clock.now();
+            loop {
+                let asked = self.clock.now();
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                if self.works.load(Ordering::Relaxed) {
+                    last = asked;
+                    ear.proved(id, asked);
+                } else {
+                    tokio::time::sleep(Duration::from_secs(2)).await;
+                    ear.blind(id, last, "no echo within 2 s");
+                }
+                let idle = tokio::time::sleep(Duration::from_secs(10));
+                let pace = tokio::time::sleep(Duration::from_millis(50));
+                pace.await;
+                tokio::select! {
+                    () = ear.wanted(id) => {}
+                    () = idle => {}
+                }
+            }
+        })
+    }
+}
+
+/// A registry that is set by the test.
+pub(super) struct Paper {
+    pub read: Mutex<Result<Read, Unreadable>>,
+    version: Mutex<u64>,
+    changed: Notify,
+}
+
+impl Paper {
+    pub(super) fn write(&self, read: Result<Read, Unreadable>) {
+        *lock(&self.read) = read;
+        *lock(&self.version) += 1;
+        self.changed.notify_one();
+    }
+}
+
+impl Registry for Paper {
+    fn read(&self) -> Result<Read, Unreadable> {
+        lock(&self.read).clone()
+    }
+
+    fn read_kept(&self, _: &str) -> Result<Read, Unreadable> {
+        self.read()
+    }
+
+    fn fingerprint(&self) -> String {
+        lock(&self.version).to_string()
+    }
+
+    fn changed(&self) -> Pending<'_, ()> {
+        Box::pin(self.changed.notified())
+    }
+}
+
+struct Nobody;
+
+impl ServiceManager for Nobody {
+    fn ready(&self) {}
+    fn feed(&self) {}
+    fn status(&self, _: &str) {}
+    fn stopping(&self) {}
+    fn watchdog(&self) -> Option<Duration> {
+        None
+    }
+}
+
+pub(super) struct House {
+    pub clock: Arc<dyn Clock>,
+    pub store: Arc<MemoryStore>,
+    pub phone: Arc<Sink>,
+    pub hook: Arc<Sink>,
+    pub bus: Arc<Bus>,
+    pub http: Arc<Bus>,
+    pub paper: Arc<Paper>,
+    pub context: Shared,
+    pub tower: Tower,
+    root: Option<ActorRef<root::Message>>,
+    pub gave_up: Arc<Notify>,
+    spec: Arc<Spec>,
+}
+
+pub(super) const BUS: SourceId = SourceId(1);
+pub(super) const HTTP: SourceId = SourceId(0);
+
+/// 30 s beats, down after 90 s: the shipped defaults.
+pub(super) fn spec() -> Spec {
+    let seconds = SignedDuration::from_secs;
+    Spec {
+        interval: seconds(30),
+        timeout: seconds(90),
+        first_beat_within: seconds(120),
+        stall_after: None,
+        loop_after: None,
+        lease_max: seconds(1800),
+        leave_max: seconds(600),
+        detector: detector::Kind::Fixed,
+        enabled: Arc::from([HTTP, BUS]),
+    }
+}
+
+pub(super) fn subject(name: &str) -> Subject {
+    Subject {
+        watch: WatchId::agent(&name.parse().expect("a good name")),
+        name: Text::clean(name, 40),
+        origin: Origin::File { path: Arc::from("registry.toml"), line: 7 },
+        notify: Vec::new(),
+        severity: Vec::new(),
+        self_registered: false,
+        aliases: Vec::new(),
+    }
+}
+
+fn settings() -> desk::Settings {
+    let receiver = |id: &str, human| Receiver {
+        id: ReceiverId::new(id),
+        human,
+        origin: Origin::Default("test"),
+    };
+    desk::Settings {
+        node: Text::clean("tower-1", 40),
+        timezone: TimeZone::UTC,
+        receivers: vec![receiver("phone", true), receiver("hook", false)],
+        routes: vec![Route {
+            severity: vec![Severity::Critical],
+            pattern: None,
+            to: vec![ReceiverId::new("phone"), ReceiverId::new("hook")],
+            then: Vec::new(),
+            origin: Origin::File { path: Arc::from("registry.toml"), line: 42 },
+        }],
+        reopen: SignedDuration::from_mins(10),
+        repeat: SignedDuration::from_hours(4),
+        acknowledge_for: SignedDuration::from_hours(8),
+        join_within: SignedDuration::from_secs(30),
+        critical_lifetime: SignedDuration::from_hours(24),
+        warning_lifetime: SignedDuration::from_hours(2),
+    }
+}
+
+impl House {
+    /// A house that watches these agents, judging already.
+    pub(super) async fn with(names: &[&str], spec: Spec) -> Self {
+        Self::on(Arc::new(MemoryStore::new()), names, spec, Arc::default(), Arc::default()).await
+    }
+
+    pub(super) async fn many(count: usize) -> Self {
+        let names: Vec<String> = (0..count).map(|it| format!("a{it}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        Self::with(&names, spec()).await
+    }
+
+    async fn on(
+        store: Arc<MemoryStore>,
+        names: &[&str],
+        spec: Spec,
+        phone: Arc<Sink>,
+        hook: Arc<Sink>,
+    ) -> Self {
+        let clock: Arc<dyn Clock> = Arc::new(MachineClock::new());
+        for sink in [&phone, &hook] {
+            *lock(&sink.clock) = Some(Arc::clone(&clock));
+        }
+        let spec = Arc::new(spec);
+        let read = read_of(names, &spec, &phone, &hook);
+        let bus =
+            |name| Arc::new(Bus { name, works: AtomicBool::new(true), clock: Arc::clone(&clock) });
+        let (http, redis) = (bus("http"), bus("redis"));
+        let paper = Arc::new(Paper {
+            read: Mutex::new(Ok(read.clone())),
+            version: Mutex::default(),
+            changed: Notify::new(),
+        });
+        let shared: SharedStore = Arc::clone(&store) as SharedStore;
+        let ground = Ground {
+            clock: Arc::clone(&clock),
+            store: shared,
+            read,
+            sources: vec!["http".to_owned(), "redis".to_owned()],
+            timing: Timing::default(),
+        };
+        let context = prepare(ground).await.expect("the store in memory opens");
+        let gave_up = Arc::new(Notify::new());
+        let parts = Parts {
+            context: Arc::clone(&context),
+            sources: Arc::from([
+                Arc::clone(&http) as Arc<dyn Source>,
+                Arc::clone(&redis) as Arc<dyn Source>,
+            ]),
+            edges: Arc::from([]),
+            registry: Arc::clone(&paper) as Arc<dyn Registry>,
+            manager: Arc::new(Nobody),
+            // The chaos of a test is denser than any outage: Root is not to give up over it.
+            intensity: Intensity { failures: 1_000, ..Intensity::default() },
+            gave_up: Arc::clone(&gave_up),
+        };
+        let root = raise(parts).await.expect("root starts");
+        let tower = Tower::new(Arc::clone(&context));
+        let house = Self {
+            clock,
+            store,
+            phone,
+            hook,
+            bus: redis,
+            http,
+            paper,
+            context,
+            tower,
+            root: Some(root),
+            gave_up,
+            spec,
+        };
+        house.pass(0.05).await;
+        house
+    }
+
+    /// As after SIGKILL: nothing is said goodbye to; a new house on the same store, after `away`.
+    pub(super) async fn crash_and_return(mut self, away: Duration) -> Self {
+        if let Some(root) = self.root.take() {
+            root.kill();
+            let _ = root.wait(None).await;
+        }
+        tokio::time::sleep(away).await;
+        let names: Vec<String> = self
+            .context
+            .wanted()
+            .agents
+            .iter()
+            .map(|it| it.subject.watch.name.to_string())
+            .collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let store = Arc::new(self.store.restarted());
+        let spec = Spec::clone(&self.spec);
+        Self::on(store, &names, spec, Arc::clone(&self.phone), Arc::clone(&self.hook)).await
+    }
+
+    pub(super) async fn stop(mut self) {
+        if let Some(root) = self.root.take() {
+            take_down(&self.context, root).await;
+        }
+    }
+
+    /// Lets time pass.
+    pub(super) async fn pass(&self, seconds: f64) {
+        tokio::time::sleep(Duration::from_secs_f64(seconds)).await;
+    }
+
+    pub(super) fn beat(&self, name: &str) {
+        self.beat_over(name, BUS);
+    }
+
+    pub(super) fn beat_over(&self, name: &str, source: SourceId) {
+        self.say(name, Beat::plain(self.clock.now(), source));
+    }
+
+    pub(super) fn say(&self, name: &str, beat: Beat) {
+        let name: Name = name.parse().expect("a good name");
+        self.tower.ear().beat(&name, beat);
+    }
+
+    /// Beats of all these every 30 s, for so long.
+    pub(super) async fn beats_for(&self, names: &[String], seconds: u64) {
+        let mut passed = 0;
+        while passed < seconds {
+            for name in names {
+                self.beat(name);
+            }
+            let step = 30.min(seconds - passed);
+            tokio::time::sleep(Duration::from_secs(step)).await;
+            passed += step;
+        }
+    }
+
+    pub(super) fn verdict(&self, name: &str) -> &'static str {
+        let seen = self.tower.watch(name).expect("it is watched");
+        seen.state.said.word()
+    }
+
+    pub(super) fn registry(&self, names: &[&str], spec: &Spec) -> Read {
+        read_of(names, &Arc::new(spec.clone()), &self.phone, &self.hook)
+    }
+
+    /// Open incidents by watch and condition, from the store.
+    pub(super) async fn open(&self) -> Vec<String> {
+        let filter = crate::ports::store::IncidentFilter { limit: 100_000, ..Default::default() };
+        let incidents = self.tower.store().incidents(filter).await.expect("the store reads");
+        let mut open: Vec<String> =
+            incidents.iter().map(|it| format!("{} {}", it.watch, it.condition)).collect();
+        open.sort();
+        open
+    }
+
+    /// Waits (in virtual time) until `done`, for `seconds` at most.
+    pub(super) async fn until(&self, seconds: u64, what: &str, done: impl Fn(&Self) -> bool) {
+        for _ in 0..seconds * 20 {
+            if done(self) {
+                return;
+            }
+            self.pass(0.05).await;
+        }
+        panic!("{what} did not come about within {seconds} s: {:?}", self.phone.texts());
+    }
+
+    /// Invariant 8: an open incident exists exactly where a watch's last verdict says so.
+    pub(super) async fn assert_book_equals_verdicts(&self) {
+        let mut wanted: Vec<String> = self
+            .tower
+            .watches()
+            .iter()
+            .flat_map(|it| {
+                let own = it.state.said.condition();
+                let aside =
+                    it.quarantined_since.map(|_| crate::domain::watch::Condition::Unwatched);
+                own.into_iter()
+                    .chain(aside)
+                    .map(|condition| format!("{} {condition}", it.subject.watch))
+                    .collect::<Vec<_>>()
+            })
+            .collect();
+        for part in self.tower.parts() {
+            wanted.extend(part.trouble.map(|condition| format!("{} {condition}", part.watch)));
+        }
+        wanted.sort();
+        assert_eq!(self.open().await, wanted);
+    }
+}
+
+fn read_of(names: &[&str], spec: &Arc<Spec>, phone: &Arc<Sink>, hook: &Arc<Sink>) -> Read {
+    let agents = names
+        .iter()
+        .map(|name| Agent { subject: Arc::new(subject(name)), spec: Arc::clone(spec) })
+        .collect();
+    let ready = |id: &str, human, sink: &Arc<Sink>| ReadyReceiver {
+        id: ReceiverId::new(id),
+        human,
+        at_once: if human { 1 } else { 8 },
+        attempt_max: Duration::from_secs(25),
+        fingerprint: id.to_owned(),
+        notifier: Arc::clone(sink) as Arc<dyn Notifier>,
+    };
+    Read {
+        wanted: Arc::new(Wanted {
+            agents,
+            auto_register: Some(AutoRegister {
+                max: 1_000,
+                spec: Arc::clone(spec),
+                origin: Origin::File { path: Arc::from("registry.toml"), line: 2 },
+            }),
+            desk: Arc::new(settings()),
+        }),
+        receivers: vec![ready("phone", true, phone), ready("hook", false, hook)],
+        text: names.join("\n"),
+    }
+}
+
+/// Counts per text.
+pub(super) fn tally(texts: &[String]) -> HashMap<String, usize> {
+    let mut counts = HashMap::new();
+    for text in texts {
+        *counts.entry(text.clone()).or_default() += 1;
+    }
+    counts
+}
+
+fn event_watch(event: &Event) -> String {
+    let incident: serde_json::Value = serde_json::from_str(&event.incident).expect("it is JSON");
+    incident["watch"].as_str().expect("it names the watch").to_owned()
+}
