@@ -51,7 +51,7 @@ impl<M: Message> Address<M> {
 }
 
 /// A lock whose holder panicked still guards consistent data: every writer writes last.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -50,7 +50,7 @@ pub enum Message {
 }
 
 /// Sends one commit and waits for what came of it; none when the Recorder was restarted meanwhile.
-pub(crate) async fn commit(context: Shared, commit: Commit) -> Option<Recorded> {
+pub async fn commit(context: Shared, commit: Commit) -> Option<Recorded> {
     let recorder = context.at.recorder.get()?;
     let ask = |reply| Message::Commit(commit, Some(reply));
     match recorder.call(ask, None).await {

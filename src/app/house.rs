@@ -28,9 +28,10 @@ use crate::{
         write::{Facts, Write},
     },
     ports::{
+        chain,
         clock::Clock,
         registry::Read,
-        store::{Commit, Opened, SharedStore, StoreError},
+        store::{Commit, Fault, Opened, SharedStore, StoreError},
     },
 };
 
@@ -49,11 +50,26 @@ const LAST_COMMIT_WITHIN: Duration = Duration::from_secs(3);
 
 /// Restores facts and builds everything that outlives the actors.
 ///
+/// A store that cannot work at present (full disk, read-only, busy) does not keep it from judging: it begins
+/// without facts, and the Recorder tells.
+///
 /// # Errors
-/// When the store cannot be opened or read: without its memory atalaya would tell everything twice.
+/// When the store's file is damaged or a newer atalaya's: a person must decide.
 pub async fn prepare(ground: Ground) -> Result<Shared, StoreError> {
-    let opened = ground.store.open().await?;
     let now = ground.clock.now();
+    let opened = match ground.store.open().await {
+        Ok(opened) => opened,
+        Err(error) => match error.kind {
+            Fault::Damaged | Fault::NewerSchema => return Err(error),
+            Fault::Full | Fault::ReadOnly | Fault::Busy | Fault::Other => {
+                tracing::error!(
+                    error = chain(&error),
+                    "the store does not work; judging without what it knew"
+                );
+                Opened::default()
+            }
+        },
+    };
     let wanted = Arc::clone(&ground.read.wanted);
     let slots = Slots::new(wanted.agents.len().max(opened.facts.len()));
     let last_epoch = opened.last_epoch;

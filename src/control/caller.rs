@@ -6,6 +6,8 @@ use crate::domain::text::Text;
 /// What a caller may do; each includes the ones before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Scope {
+    /// Nothing: a token was asked for and not shown.
+    None,
     /// Look.
     Read,
     /// Look, and send signs of life.
@@ -41,7 +43,7 @@ impl Caller {
             return Ok(());
         }
         let what = match needed {
-            Scope::Read => "reading",
+            Scope::None | Scope::Read => "reading",
             Scope::Ping => "pinging",
             Scope::Act => "acting",
         };

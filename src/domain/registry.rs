@@ -51,7 +51,7 @@ impl Diff {
         for (watch, agent) in &after {
             match before.get(watch) {
                 None => diff.start.push((*watch).clone()),
-                Some(known) if known == agent => diff.unchanged += 1,
+                Some(known) if is_same(known, agent) => diff.unchanged += 1,
                 Some(_) => diff.change.push((*watch).clone()),
             }
         }
@@ -68,6 +68,19 @@ impl Diff {
     }
 }
 
+/// The line on which it stands does not matter: whoever adds one above changes nobody below.
+fn is_same(one: &Agent, other: &Agent) -> bool {
+    let Subject { watch, name, origin: _, notify, severity, self_registered, aliases } =
+        &*one.subject;
+    one.spec == other.spec
+        && *watch == other.subject.watch
+        && *name == other.subject.name
+        && *notify == other.subject.notify
+        && *severity == other.subject.severity
+        && *self_registered == other.subject.self_registered
+        && *aliases == other.subject.aliases
+}
+
 fn by_watch(wanted: &Wanted) -> BTreeMap<&WatchId, &Agent> {
     wanted.agents.iter().map(|it| (&it.subject.watch, it)).collect()
 }
@@ -79,5 +92,90 @@ impl Wanted {
             .iter()
             .find(|it| *it.subject.watch.name == *name.as_str())
             .or_else(|| self.agents.iter().find(|it| it.subject.aliases.contains(name)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{detector, text::Text};
+    use jiff::{SignedDuration, tz::TimeZone};
+
+    /// `mary@7/90` stands on line 7 and has a timeout of 90 s.
+    fn wanted(agents: &str) -> Wanted {
+        let agent = |text: &str| {
+            let (name, rest) = text.split_once('@').unwrap();
+            let (line, timeout) = rest.split_once('/').unwrap();
+            let seconds = SignedDuration::from_secs;
+            Agent {
+                subject: Arc::new(Subject {
+                    watch: name.parse().unwrap(),
+                    name: Text::clean(name, 40),
+                    origin: Origin::File { path: "r".into(), line: line.parse().unwrap() },
+                    notify: Vec::new(),
+                    severity: Vec::new(),
+                    self_registered: false,
+                    aliases: Vec::new(),
+                }),
+                spec: Arc::new(agent::Spec {
+                    interval: seconds(30),
+                    timeout: seconds(timeout.parse().unwrap()),
+                    first_beat_within: seconds(120),
+                    stall_after: None,
+                    loop_after: None,
+                    lease_max: seconds(1800),
+                    leave_max: seconds(600),
+                    detector: detector::Kind::Fixed,
+                    enabled: Arc::from([]),
+                }),
+            }
+        };
+        Wanted {
+            agents: agents.split_whitespace().map(agent).collect(),
+            auto_register: None,
+            desk: Arc::new(desk::Settings {
+                node: Text::clean("n", 9),
+                timezone: TimeZone::UTC,
+                receivers: Vec::new(),
+                routes: Vec::new(),
+                reopen: SignedDuration::ZERO,
+                repeat: SignedDuration::ZERO,
+                acknowledge_for: SignedDuration::ZERO,
+                join_within: SignedDuration::ZERO,
+                critical_lifetime: SignedDuration::ZERO,
+                warning_lifetime: SignedDuration::ZERO,
+            }),
+        }
+    }
+
+    #[test]
+    fn only_what_changed_is_named_and_a_line_above_changes_nobody() {
+        let names = |watches: &[WatchId]| {
+            watches.iter().map(|it| it.name.to_string()).collect::<Vec<_>>().join(" ")
+        };
+        for (old, new, start, stop, change, unchanged, held) in [
+            ("a@1/90 b@5/90", "a@1/90 b@5/90", "", "", "", 2, false),
+            ("a@1/90 b@5/90", "n@1/90 a@5/90 b@9/90", "n", "", "", 2, false),
+            ("a@1/90 b@5/90", "a@1/60", "", "b", "a", 0, false),
+            (
+                "a@1/9 b@1/9 c@1/9 d@1/9 e@1/9 f@1/9 g@1/9 h@1/9",
+                "a@1/9 b@1/9 c@1/9 d@1/9 e@1/9",
+                "",
+                "f g h",
+                "",
+                5,
+                true,
+            ),
+            ("a@1/9 b@1/9", "", "", "a b", "", 0, false),
+        ] {
+            let diff = Diff::between(&wanted(old), &wanted(new));
+            let said = (names(&diff.start), names(&diff.stop), names(&diff.change));
+            assert_eq!(said, (start.into(), stop.into(), change.into()), "{old} → {new}");
+            assert_eq!(
+                (diff.unchanged, diff.removes_too_many()),
+                (unchanged, held),
+                "{old} → {new}"
+            );
+        }
     }
 }

@@ -80,6 +80,14 @@ impl Tokens {
     }
 }
 
+impl Tokens {
+    /// Whether a request brings the token for all: who holds it may act.
+    pub fn holds_key(&self, headers: &HeaderMap) -> bool {
+        let kept = self.kept.read().unwrap_or_else(PoisonError::into_inner);
+        kept.all.is_some() && kept.all == given(headers).map(digest)
+    }
+}
+
 /// The token that a request brings in its headers.
 pub(super) fn given(headers: &HeaderMap) -> Option<&str> {
     let bearer = headers.get(header::AUTHORIZATION).and_then(|value| {

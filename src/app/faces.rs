@@ -1,0 +1,86 @@
+//! Faces: the edges as children of the tree. Listeners are bound once, before the tree; an edge that is
+//! started anew takes the same one, so the port is never closed in between.
+
+use std::{net::TcpListener, path::PathBuf, sync::Arc};
+
+use axum::Router;
+
+use crate::{
+    actors::edges::Edge,
+    edges::{
+        http::{HttpState, server},
+        telegram::TelegramEdge,
+    },
+    ports::{Pending, chain},
+};
+
+/// Connections open at once, each a few kilobytes.
+const CONNECTIONS_MAX: usize = 10_000;
+
+pub struct Tcp {
+    pub listener: TcpListener,
+    pub state: HttpState,
+    pub api: Router,
+}
+
+impl Edge for Tcp {
+    fn name(&self) -> &'static str {
+        "http"
+    }
+
+    fn run(&self) -> Pending<'_, String> {
+        Box::pin(async move {
+            let listener = self.listener.try_clone().and_then(tokio::net::TcpListener::from_std);
+            let listener = match listener {
+                Ok(listener) => listener,
+                Err(error) => return format!("the listener cannot be taken: {error}"),
+            };
+            let (state, api) = (self.state.clone(), self.api.clone());
+            let never = std::future::pending();
+            match server::serve_tcp(listener, state, api, CONNECTIONS_MAX, never).await {
+                Ok(()) => "the server ended".to_owned(),
+                Err(error) => chain(&error),
+            }
+        })
+    }
+}
+
+pub struct Socket {
+    pub path: PathBuf,
+    pub group: Option<u32>,
+    pub state: HttpState,
+    pub api: Router,
+}
+
+impl Edge for Socket {
+    fn name(&self) -> &'static str {
+        "socket"
+    }
+
+    fn run(&self) -> Pending<'_, String> {
+        Box::pin(async move {
+            let listener = match server::bind_unix(&self.path, self.group).await {
+                Ok(listener) => listener,
+                Err(error) => return chain(&error),
+            };
+            let (state, api) = (self.state.clone(), self.api.clone());
+            let never = std::future::pending();
+            match server::serve_unix(listener, state, api, CONNECTIONS_MAX, never).await {
+                Ok(()) => "the server ended".to_owned(),
+                Err(error) => chain(&error),
+            }
+        })
+    }
+}
+
+pub struct Buttons(pub Arc<TelegramEdge>);
+
+impl Edge for Buttons {
+    fn name(&self) -> &'static str {
+        "telegram"
+    }
+
+    fn run(&self) -> Pending<'_, String> {
+        Box::pin(async move { self.0.run().await.to_string() })
+    }
+}

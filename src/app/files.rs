@@ -1,0 +1,124 @@
+//! Files: the registry as it stands on the disk, watched for changes.
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::Notify,
+};
+
+use super::build;
+use crate::{
+    config::{Registry as Checked, RegistryFiles, Report},
+    edges::http::door::Tokens,
+    ports::{
+        Pending, chain,
+        registry::{Read, Registry, Unreadable},
+    },
+};
+
+/// Where the file system does not tell of changes (network mounts), the files are looked at this often.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+pub struct Files {
+    files: RegistryFiles,
+    client: reqwest::Client,
+    /// Pings of an agent may need its token: taken over with each good reading.
+    tokens: Arc<Tokens>,
+    token_for_all: Option<secrecy::SecretString>,
+    told: Arc<Notify>,
+    hangup: tokio::sync::Mutex<Signal>,
+    watcher: Mutex<Watched>,
+}
+
+/// The folders that inotify watches; a folder that appears later is added.
+struct Watched {
+    watcher: Option<RecommendedWatcher>,
+    folders: Vec<PathBuf>,
+}
+
+impl Files {
+    /// # Errors
+    /// When the signal handler for SIGHUP cannot be installed.
+    pub fn new(
+        files: RegistryFiles,
+        client: reqwest::Client,
+        tokens: Arc<Tokens>,
+        token_for_all: Option<secrecy::SecretString>,
+    ) -> std::io::Result<Self> {
+        let told = Arc::new(Notify::new());
+        let teller = Arc::clone(&told);
+        let watcher = notify::recommended_watcher(move |_| teller.notify_one());
+        if let Err(error) = &watcher {
+            tracing::warn!(%error, "the file system does not tell of changes; files are looked at every 2 s");
+        }
+        let files = Self {
+            files,
+            client,
+            tokens,
+            token_for_all,
+            told,
+            hangup: tokio::sync::Mutex::new(signal(SignalKind::hangup())?),
+            watcher: Mutex::new(Watched { watcher: watcher.ok(), folders: Vec::new() }),
+        };
+        files.watch_folders();
+        Ok(files)
+    }
+
+    /// Watches folders, not files: an editor that renames would leave us with the old file.
+    fn watch_folders(&self) {
+        let mut watched = self.watcher.lock().unwrap_or_else(PoisonError::into_inner);
+        for folder in self.files.folders() {
+            if watched.folders.contains(&folder) {
+                continue;
+            }
+            let Some(watcher) = &mut watched.watcher else { return };
+            match watcher.watch(&folder, RecursiveMode::NonRecursive) {
+                Ok(()) => watched.folders.push(folder),
+                Err(error) => {
+                    tracing::debug!(folder = %folder.display(), %error, "folder is not watched");
+                }
+            }
+        }
+    }
+
+    fn ready(&self, checked: Result<Checked, Report>) -> Result<Read, Unreadable> {
+        let checked = checked.map_err(|report| Unreadable(report.to_string()))?;
+        let receivers = build::receivers(&checked.receivers, &self.client)
+            .map_err(|error| Unreadable(chain(&error)))?;
+        let agents = checked.agent_tokens.iter().map(|(name, token)| (name.clone(), token));
+        self.tokens.replace(self.token_for_all.as_ref(), agents);
+        Ok(Read { wanted: checked.wanted, receivers, text: checked.text })
+    }
+}
+
+impl Registry for Files {
+    fn read(&self) -> Result<Read, Unreadable> {
+        self.ready(self.files.read())
+    }
+
+    fn read_kept(&self, text: &str) -> Result<Read, Unreadable> {
+        self.ready(self.files.read_kept(text))
+    }
+
+    fn fingerprint(&self) -> String {
+        self.files.fingerprint()
+    }
+
+    fn changed(&self) -> Pending<'_, ()> {
+        Box::pin(async move {
+            self.watch_folders();
+            let mut hangup = self.hangup.lock().await;
+            tokio::select! {
+                () = self.told.notified() => {}
+                _ = hangup.recv() => tracing::info!("told to read the registry (SIGHUP)"),
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+            }
+        })
+    }
+}

@@ -1,0 +1,67 @@
+//! First words: what a start prints, with hints that can be pasted (faces.md 5). To standard output: the
+//! log goes to standard error.
+
+use std::{
+    io::{self, Write as _},
+    net::SocketAddr,
+};
+
+use super::daemon::Start;
+use crate::actors::context::Shared;
+
+/// Says where things are and what to try first.
+pub fn say(start: &Start, bound: SocketAddr, context: &Shared) {
+    // Under systemd, or with nobody at the other end, there is nobody to tell.
+    let _ = io::stdout().write_all(words(start, bound, context).as_bytes());
+}
+
+fn words(start: &Start, bound: SocketAddr, context: &Shared) -> String {
+    let wanted = context.wanted();
+    let files: Vec<String> = start.files.iter().map(|it| it.display().to_string()).collect();
+    let from = if files.is_empty() { "built-in settings".to_owned() } else { files.join(", ") };
+    let node = wanted.desk.node.as_str();
+    let mut text = format!("atalaya {} on {node}, {from}\n", env!("CARGO_PKG_VERSION"));
+    let mut line = |name: &str, value: &str| {
+        text.push_str(&format!("  {name:<9} {value}\n"));
+    };
+    if files.is_empty() {
+        line("no files", "./config, ~/.config/atalaya, /etc/atalaya");
+    }
+    let socket = start.daemon.http.socket.display();
+    line("listening", &format!("http://{bound}, {socket}"));
+    line("store", &start.daemon.store.path.display().to_string());
+    line("watching", &watching(context.slots.len(), wanted.auto_register.is_some()));
+    let receivers: Vec<String> = wanted.desk.receivers.iter().map(|it| it.id.to_string()).collect();
+    let telling = if receivers.is_empty() {
+        "this terminal only".to_owned()
+    } else {
+        format!("this terminal, {}", receivers.join(", "))
+    };
+    line("telling", &telling);
+    if let Some(telegram) = &start.daemon.telegram
+        && telegram.chat.is_none()
+    {
+        line("telegram", "a token and no chat: set [telegram] chat, or TELEGRAM_CHAT_ID");
+    }
+    text.push('\n');
+    let program = &start.program;
+    for (name, hint) in [
+        ("first beat", format!("curl http://{bound}/ping/mary")),
+        ("look", format!("{program} status")),
+        ("why", format!("{program} why mary")),
+        ("settings", format!("{program} check")),
+    ] {
+        text.push_str(&format!("  {name:<13} {hint}\n"));
+    }
+    text.push('\n');
+    text
+}
+
+fn watching(agents: usize, registers: bool) -> String {
+    let known = match agents {
+        0 => "itself".to_owned(),
+        1 => "itself and 1 agent".to_owned(),
+        many => format!("itself and {many} agents"),
+    };
+    if registers { format!("{known}, and whatever pings it") } else { known }
+}

@@ -1,0 +1,118 @@
+//! Local: what the command line does without a daemon, done with the configuration.
+
+use std::path::{Path, PathBuf};
+
+use super::{
+    daemon::{self, NotStarted, Start},
+    logging,
+};
+use crate::{
+    config::{self, Environment, Report, Sources},
+    domain::registry::Wanted,
+    edges::cli::local::{Checked, Files, Local, Reach, Which},
+};
+
+/// The process as it was called.
+pub struct Here {
+    environment: Environment,
+    cwd: PathBuf,
+    program: String,
+}
+
+impl Here {
+    /// Reads the environment, once.
+    pub fn of_process() -> Self {
+        let program = std::env::args_os().next();
+        Self {
+            environment: Environment::of_process(),
+            cwd: std::env::current_dir().unwrap_or_else(|_| PathBuf::from(".")),
+            program: program
+                .map_or_else(|| "atalaya".to_owned(), |it| it.to_string_lossy().into_owned()),
+        }
+    }
+
+    fn sources(&self, files: &Files, offline: bool) -> Sources {
+        Sources {
+            config: files.config.clone(),
+            registry: files.registry.clone(),
+            flags: Vec::new(),
+            environment: self.environment.clone(),
+            cwd: self.cwd.clone(),
+            offline,
+        }
+    }
+
+    fn start(&self, files: &Files) -> Result<u8, NotStarted> {
+        let reading = config::read(&self.sources(files, false));
+        let daemon = reading.daemon.map_err(|report| {
+            let text = report.to_string();
+            NotStarted { code: 2, text: text.trim_start_matches("error: ").to_owned() }
+        })?;
+        logging::install(&daemon.log, self.environment.get("JOURNAL_STREAM").is_some());
+        for finding in &reading.report.findings {
+            match finding.level {
+                config::Level::Warning => tracing::warn!("{finding}"),
+                // The tree tells of a bad registry: the last good one may be in force.
+                config::Level::Error => {}
+            }
+        }
+        daemon::run(Start {
+            daemon,
+            registry_files: reading.registry_files,
+            files: reading.files,
+            program: self.program.clone(),
+        })
+    }
+}
+
+impl Local for Here {
+    fn variable(&self, name: &str) -> Option<String> {
+        self.environment.get(name).map(ToOwned::to_owned)
+    }
+
+    fn run(&self, files: &Files) -> u8 {
+        match self.start(files) {
+            Ok(code) => code,
+            Err(NotStarted { code, text }) => {
+                use std::io::Write as _;
+                // Without a standard error there is nobody to tell.
+                let _ = writeln!(std::io::stderr(), "error: {text}");
+                code
+            }
+        }
+    }
+
+    fn check(&self, files: &Files, offline: bool, _colour: bool) -> Checked {
+        let report = config::read(&self.sources(files, offline)).report;
+        Checked { ok: !report.has_errors(), text: report.to_string() }
+    }
+
+    fn wanted(&self, files: &Files) -> Result<Wanted, String> {
+        let reading = config::read(&self.sources(files, false));
+        let registry = reading.registry.map_err(|report: Report| report.to_string())?;
+        Ok(Wanted::clone(&registry.wanted))
+    }
+
+    fn schema(&self, which: Which) -> String {
+        let (daemon, registry) = config::schema();
+        let schema = match which {
+            Which::Daemon => daemon,
+            Which::Registry => registry,
+        };
+        format!("{schema:#}\n")
+    }
+
+    fn reach(&self, config: Option<&Path>) -> Result<Option<Reach>, String> {
+        let files = Files { config: config.map(Path::to_owned), registry: None };
+        let reading = config::read(&self.sources(&files, true));
+        if reading.files.is_empty() && config.is_none() {
+            return Ok(None);
+        }
+        let daemon = reading.daemon.map_err(|report| report.to_string())?;
+        Ok(Some(Reach {
+            socket: Some(daemon.http.socket),
+            bind: Some(daemon.http.bind.to_string()),
+            token: daemon.http.token,
+        }))
+    }
+}
