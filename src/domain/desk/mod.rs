@@ -456,7 +456,8 @@ mod tests {
                     Write::Facts(_)
                     | Write::Outcome(_)
                     | Write::Reference { .. }
-                    | Write::SetAside { .. } | Write::Meta { .. } => {
+                    | Write::SetAside { .. }
+                    | Write::Meta { .. } => {
                         panic!("not the desk's to write: {write:?}")
                     }
                 }
