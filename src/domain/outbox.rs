@@ -498,6 +498,7 @@ mod tests {
             | Write::Group(_)
             | Write::Silence(_)
             | Write::SilenceEnded { .. }
+            | Write::SetAside { .. }
             | Write::Meta { .. } => None,
         };
         let said: Vec<String> = settled.writes.iter().filter_map(outcome).collect();

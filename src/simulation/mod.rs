@@ -1,6 +1,7 @@
 //! Simulation: the whole tree on paused time, with adapters in memory that fail at will. Judged by what
 //! the receivers saw, not by our own store.
 
+mod asking;
 mod chaos;
 mod house;
 mod stories;

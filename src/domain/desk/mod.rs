@@ -456,6 +456,7 @@ mod tests {
                     Write::Facts(_)
                     | Write::Outcome(_)
                     | Write::Reference { .. }
+                    | Write::SetAside { .. }
                     | Write::Meta { .. } => {
                         panic!("not the desk's to write: {write:?}")
                     }

@@ -111,7 +111,19 @@ impl Answers for Daemon {
             Command::Ping(ping) => {
                 Ok(Reply::Ping(PingView { agent: ping.agent, took: "unknown".to_owned() }))
             }
-            other => Err(Refusal::unknown(format!("{other:?}")).with_hint("agents")),
+            other @ (Command::Show(_)
+            | Command::Why(_)
+            | Command::Release(_)
+            | Command::Resolve(_)
+            | Command::Silence(_)
+            | Command::Unsilence(_)
+            | Command::Silences(_)
+            | Command::Pause(_)
+            | Command::Resume(_)
+            | Command::Forget(_)
+            | Command::Notify(_)
+            | Command::Apply(_)
+            | Command::Retry(_)) => Err(Refusal::unknown(format!("{other:?}")).with_hint("agents")),
         }
     }
 
