@@ -273,13 +273,12 @@ fn variants(file: &str, head: &str) -> Vec<(String, String)> {
     let body = text.split_once(head).expect("the enum").1.split("\n}").next().unwrap_or_default();
     let (mut found, mut about) = (Vec::new(), Vec::new());
     for line in body.lines().map(str::trim).filter(|it| !it.is_empty()) {
-        match line.strip_prefix("///") {
-            Some(comment) => about.push(comment.trim().trim_end_matches('.').to_owned()),
-            None => {
-                assert!(!about.is_empty(), "{file}: {line} says nothing of itself");
-                let about = std::mem::take(&mut about).join(" ");
-                found.push((line.trim_end_matches(',').to_owned(), about));
-            }
+        if let Some(comment) = line.strip_prefix("///") {
+            about.push(comment.trim().trim_end_matches('.').to_owned());
+        } else {
+            assert!(!about.is_empty(), "{file}: {line} says nothing of itself");
+            let about = std::mem::take(&mut about).join(" ");
+            found.push((line.trim_end_matches(',').to_owned(), about));
         }
     }
     found
