@@ -117,7 +117,7 @@ async fn the_snippet_for_python_beats() {
     }
     let daemon = Daemon::setup().start().await;
     // The work that the thread beats beside.
-    let script = snippets("python", &daemon).remove(0) + "\ntime.sleep(60)\n";
+    let script = snippets("python", &daemon).remove(0) + "\nthreading.Event().wait()\n";
     let mut work = Command::new("python3")
         .args(["-c", &script])
         .stdin(Stdio::null())
