@@ -349,9 +349,12 @@ fn a_file_that_is_absent_or_not_text_is_told() {
 
 #[test]
 fn ten_thousand_agents_are_read_in_one_pass() {
-    let text: String = (0..10_000)
-        .map(|it| format!("[[agent]]\nid = \"worker-{it}\"\naliases = [\"w{it}\"]\ntimeout = \"2m\"\nnotify = [\"x\"]\n\n"))
-        .collect();
+    let agent = |it| {
+        format!(
+            "[[agent]]\nid = \"worker-{it}\"\naliases = [\"w{it}\"]\ntimeout = \"2m\"\nnotify = [\"x\"]\n\n"
+        )
+    };
+    let text = (0..10_000).map(agent).collect::<Vec<_>>().concat();
     let loaded = load("", &format!("[[receiver]]\nid = \"x\"\nlog = {{}}\n{text}"), &[]);
     assert_eq!(loaded.registry.wanted.agents.len(), 10_000);
     let last = &loaded.registry.wanted.agents[9_999].subject.origin;

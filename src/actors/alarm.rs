@@ -9,8 +9,11 @@ use ractor::{ActorRef, Message, MessagingErr, concurrency::JoinHandle};
 /// Never sooner than this: an actor that is woken by itself must let others speak.
 const WAIT_MIN: Duration = Duration::from_millis(1);
 
+type Timer<M> = JoinHandle<Result<(), MessagingErr<M>>>;
+
 pub(crate) struct Alarm<M> {
-    set: Option<(Timestamp, JoinHandle<Result<(), MessagingErr<M>>>)>,
+    /// When it goes off, and the timer that does it.
+    set: Option<(Timestamp, Timer<M>)>,
 }
 
 impl<M> Default for Alarm<M> {

@@ -26,6 +26,22 @@ struct Entry {
     detail: Text,
     n: u64,
     flips: Vec<Flip>,
+    /// Something was said of it in this run.
+    said: bool,
+}
+
+impl Entry {
+    fn new(watch: &WatchId, at: Timestamp) -> Self {
+        Self {
+            subject: Arc::new(subject(watch)),
+            trouble: None,
+            since: at,
+            detail: Text::clean("", 1),
+            n: 0,
+            flips: Vec::new(),
+            said: false,
+        }
+    }
 }
 
 /// One part, as `status` shows it.
@@ -65,15 +81,8 @@ impl Board {
         at: Timestamp,
     ) -> Vec<Flip> {
         let mut entries = lock(&self.entries);
-        let known = entries.contains_key(watch);
-        let entry = entries.entry(watch.clone()).or_insert_with(|| Entry {
-            subject: Arc::new(subject(watch)),
-            trouble: None,
-            since: at,
-            detail: Text::clean("", 1),
-            n: 0,
-            flips: Vec::new(),
-        });
+        let entry = entries.entry(watch.clone()).or_insert_with(|| Entry::new(watch, at));
+        let known = std::mem::replace(&mut entry.said, true);
         let now_in = trouble.map(|it| it.0);
         let detail = Text::clean(trouble.map_or("", |it| it.1), DETAIL_CHARACTERS_MAX);
         if known && entry.trouble == now_in {
@@ -99,14 +108,14 @@ impl Board {
         vec![flip]
     }
 
-    /// Drops a part that the configuration no longer has; its open incident ends.
-    #[must_use]
-    pub fn remove(&self, watch: &WatchId, at: Timestamp) -> Vec<Flip> {
-        let mut flips = self.set(watch, None, at);
-        for flip in &mut flips {
-            flip.cause = Cause::Removed;
-        }
-        flips
+    /// A part that the configuration has and of which nothing is known yet.
+    pub fn announce(&self, watch: &WatchId, at: Timestamp) {
+        lock(&self.entries).entry(watch.clone()).or_insert_with(|| Entry::new(watch, at));
+    }
+
+    /// A part that the configuration no longer has; the IncidentManager's audit ends its incident.
+    pub fn forget(&self, watch: &WatchId) {
+        lock(&self.entries).remove(watch);
     }
 
     pub fn acknowledge(&self, watch: &WatchId, epoch: u64, n: u64) {
@@ -133,8 +142,9 @@ impl Board {
             .collect()
     }
 
+    /// How it is; none when nothing was said of it in this run.
     pub fn trouble(&self, watch: &WatchId) -> Option<Option<Condition>> {
-        lock(&self.entries).get(watch).map(|entry| entry.trouble)
+        lock(&self.entries).get(watch).filter(|entry| entry.said).map(|entry| entry.trouble)
     }
 }
 
@@ -160,10 +170,8 @@ mod tests {
         let board = Board::new(at(1), 0);
         let redis: WatchId = "source/redis".parse().unwrap();
         let told = |flips: Vec<Flip>| {
-            flips
-                .iter()
-                .map(|it| format!("{}→{}", it.from.word(), it.to.word()))
-                .collect::<String>()
+            let one = |it: &Flip| format!("{}→{}", it.from.word(), it.to.word());
+            flips.iter().map(one).collect::<Vec<_>>().join(" ")
         };
         assert_eq!(told(board.set(&redis, None, at(1))), "up→up");
         assert_eq!(told(board.set(&redis, None, at(2))), "");

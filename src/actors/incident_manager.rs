@@ -2,7 +2,7 @@
 //! written in one transaction; only then acknowledges the flips and wakes the outbox.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{HashMap, HashSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -37,6 +37,8 @@ const RETRY_AFTER: Duration = Duration::from_millis(500);
 const ANSWER_WITHIN: Duration = Duration::from_secs(25);
 /// Watches compared per slice of an audit, so that nothing else waits long.
 const AUDIT_SLICE: usize = 1_000;
+/// Transactions that wait for a store that refuses; beyond that, flips wait in their slots.
+const QUEUE_MAX: usize = 1_000;
 /// Flips taken into one transaction.
 const BATCH_MAX: usize = 2_000;
 /// A watch whose flips killed the manager so often is set aside.
@@ -64,7 +66,7 @@ pub struct Suspects {
 
 pub(crate) struct IncidentManager;
 
-/// A transaction under way, kept until it stands.
+/// A transaction that was sent or waits for the one before it; kept until it stands.
 struct UnderWay {
     commit: Commit,
     acknowledge: Vec<(WatchId, u64, u64)>,
@@ -80,7 +82,10 @@ pub(crate) struct Running {
     flips: Vec<Flip>,
     asks: Vec<(Ask, RpcReplyPort<Answer>)>,
     undelivered: Vec<Undelivered>,
-    under_way: Option<UnderWay>,
+    /// Oldest first; only the first is with the Recorder. More than one only while the store refuses.
+    queue: VecDeque<UnderWay>,
+    /// The store refused the first of the queue: what is owed is told from memory meanwhile.
+    refused: bool,
     loading: Option<Worker>,
     alarm: Alarm<Message>,
     set_aside: HashSet<WatchId>,
@@ -109,7 +114,8 @@ impl Actor for IncidentManager {
             flips: Vec::new(),
             asks: Vec::new(),
             undelivered: Vec::new(),
-            under_way: None,
+            queue: VecDeque::new(),
+            refused: false,
             loading: None,
             alarm: Alarm::default(),
             set_aside,
@@ -236,7 +242,8 @@ impl Running {
 
     /// Takes in all that waits, as one transaction, unless one is under way.
     fn pump(&mut self, myself: &ActorRef<Message>) {
-        if self.under_way.is_some() || self.desk.is_none() {
+        let room = if self.refused { QUEUE_MAX } else { 1 };
+        if room <= self.queue.len() || self.desk.is_none() {
             return;
         }
         if !self.flips.is_empty() || !self.asks.is_empty() || !self.undelivered.is_empty() {
@@ -317,7 +324,7 @@ impl Running {
 
     fn tick(&mut self, myself: &ActorRef<Message>) {
         // While a commit is under way the alarm is set again when it stands.
-        if self.under_way.is_none()
+        if (self.queue.is_empty() || self.refused)
             && let Some(desk) = &mut self.desk
         {
             let writes = desk.tick(self.context.clock.now());
@@ -351,13 +358,26 @@ impl Running {
             sequence: self.sequence,
             writes,
         };
-        self.under_way = Some(UnderWay { commit, acknowledge, replies, worker: None });
-        self.send(myself);
+        if self.refused {
+            self.tell_from_memory(&commit.writes);
+        }
+        self.queue.push_back(UnderWay { commit, acknowledge, replies, worker: None });
+        if self.queue.len() == 1 {
+            self.send(myself);
+        }
+    }
+
+    /// The outbox's memory lane: a full disk must not silence a watch. The rows come again when they stand.
+    fn tell_from_memory(&self, writes: &[Write]) {
+        let owed: Vec<Delivery> = writes.iter().cloned().filter_map(owed).collect();
+        if !owed.is_empty() {
+            self.context.at.outbox.cast(outbox::Message::Owed(owed));
+        }
     }
 
     /// Sends the commit under way, for the first time or again.
     fn send(&mut self, myself: &ActorRef<Message>) {
-        let Some(under_way) = &mut self.under_way else { return };
+        let Some(under_way) = self.queue.front_mut() else { return };
         let work = recorder::commit(Arc::clone(&self.context), under_way.commit.clone());
         under_way.worker = Some(Worker::bounded(myself, ANSWER_WITHIN, work, |recorded| {
             Message::Recorded(recorded.flatten())
@@ -371,7 +391,8 @@ impl Running {
     ) -> Result<(), ActorProcessingErr> {
         match recorded {
             Some(Recorded::Durable) => {
-                if let Some(done) = self.under_way.take() {
+                self.refused = false;
+                if let Some(done) = self.queue.pop_front() {
                     log(&done.commit.writes);
                     let owed: Vec<Delivery> =
                         done.commit.writes.into_iter().filter_map(owed).collect();
@@ -380,12 +401,21 @@ impl Running {
                     }
                     self.settle(&done.acknowledge, done.replies);
                 }
+                self.send(myself);
             }
             // A successor is at work, or the book and the store disagree: begin anew from the store.
             Some(Recorded::Refused(refused @ (Refused::Fenced { .. } | Refused::Row(_)))) => {
                 return Err(refused.into());
             }
-            Some(Recorded::Failed(_)) | None => {
+            Some(Recorded::Failed(_)) => {
+                if !std::mem::replace(&mut self.refused, true)
+                    && let Some(first) = self.queue.front()
+                {
+                    self.tell_from_memory(&first.commit.writes);
+                }
+                myself.send_after(RETRY_AFTER, || Message::Retry);
+            }
+            None => {
                 myself.send_after(RETRY_AFTER, || Message::Retry);
             }
         }

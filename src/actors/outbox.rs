@@ -92,7 +92,8 @@ pub(crate) struct Running {
     loaded: bool,
     desks: BTreeMap<ReceiverId, Desk>,
     references: HashMap<GroupId, String>,
-    finished: HashMap<DeliveryId, Timestamp>,
+    /// What became of rows lately. A row that was told from memory and is stored only later gets its outcome again.
+    finished: HashMap<DeliveryId, Outcome>,
     nursery: Nursery<ReceiverId>,
     writes: Vec<Write>,
     under_way: Option<(Commit, Worker)>,
@@ -203,6 +204,7 @@ impl Running {
         let mut homeless = Vec::new();
         for id in gone {
             self.nursery.forget(&id);
+            self.context.board.forget(&id.watch());
             if let Some(desk) = self.desks.remove(&id) {
                 if let Some(child) = desk.child {
                     child.kill();
@@ -220,6 +222,7 @@ impl Running {
                     in_flight: HashMap::new(),
                     child: None,
                 };
+                self.context.board.announce(&ready.id.watch(), self.context.clock.now());
                 self.desks.insert(ready.id.clone(), desk);
                 self.start(myself, &ready.id).await;
             }
@@ -280,7 +283,8 @@ impl Running {
             return;
         };
         let now = self.context.clock.now();
-        self.finished.retain(|_, at| now.duration_since(*at) < FINISHED_KEPT);
+        let settled = self.under_way.is_none();
+        self.finished.retain(|_, it| !settled || now.duration_since(it.at) < FINISHED_KEPT);
         for (group, reference) in stored.references {
             // What was accepted meanwhile is newer than what was read.
             self.references.entry(group).or_insert(reference);
@@ -299,7 +303,8 @@ impl Running {
     fn take(&mut self, rows: Vec<Delivery>) {
         let now = self.context.clock.now();
         for row in rows {
-            if self.finished.contains_key(&row.id) {
+            if let Some(outcome) = self.finished.get(&row.id) {
+                self.writes.push(Write::Outcome(Box::new(outcome.clone())));
                 continue;
             }
             match self.desks.get_mut(&row.receiver) {
@@ -313,8 +318,7 @@ impl Running {
 
     fn give_away(&mut self, row: Delivery, now: Timestamp) {
         let why = Text::clean("this receiver is no longer configured", 80);
-        self.finished.insert(row.id, now);
-        self.writes.push(Write::Outcome(Box::new(Outcome {
+        let outcome = Outcome {
             delivery: row.id,
             state: State::Failed,
             attempts: row.attempts,
@@ -323,7 +327,9 @@ impl Running {
             error: Some(why.clone()),
             reference: None,
             failed_over: true,
-        })));
+        };
+        self.finished.insert(row.id, outcome.clone());
+        self.writes.push(Write::Outcome(Box::new(outcome)));
         self.report(Undelivered {
             delivery: row.id,
             receiver: row.receiver,
@@ -351,7 +357,7 @@ impl Running {
             for outcome in next.outcomes {
                 desk.settle(&outcome);
                 if outcome.state == State::Failed {
-                    self.finished.insert(outcome.delivery, now);
+                    self.finished.insert(outcome.delivery, outcome.clone());
                 }
                 self.writes.push(Write::Outcome(Box::new(outcome)));
             }
@@ -397,7 +403,7 @@ impl Running {
                 Write::Outcome(outcome) => {
                     desk.settle(outcome);
                     if outcome.state != State::Pending {
-                        self.finished.insert(outcome.delivery, now);
+                        self.finished.insert(outcome.delivery, Outcome::clone(outcome));
                     }
                 }
                 Write::Reference { group, reference } => {

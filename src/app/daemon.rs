@@ -129,13 +129,12 @@ fn listen(daemon: &Daemon) -> Result<TcpListener, NotStarted> {
     TcpListener::bind(bind)
         .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
         .map_err(|error| {
-            let what = match error.kind() {
-                io::ErrorKind::AddrInUse => {
-                    "another program listens there\n  mend: [http] bind, or end it".to_owned()
-                }
-                other => format!("{error} ({other:?})"),
-            };
-            NotStarted::new(format!("cannot listen on {bind}: {what}"))
+            let taken = error.kind() == io::ErrorKind::AddrInUse;
+            let what =
+                if taken { "another program listens there".into() } else { error.to_string() };
+            NotStarted::new(format!(
+                "cannot listen on {bind}: {what}\n  mend: [http] bind, or end what is there"
+            ))
         })
 }
 
@@ -230,6 +229,7 @@ async fn first_reading(files: &Files, store: &SharedStore) -> Result<Read, NotSt
         tracing::error!("the registry is bad; the last good one is in force until it is mended");
         return Ok(read);
     }
+    let report = report.trim_start_matches("error: ");
     let text = format!("{report}\nno good registry was kept of an earlier run");
     Err(NotStarted { code: 2, text })
 }

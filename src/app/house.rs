@@ -79,6 +79,10 @@ pub async fn prepare(ground: Ground) -> Result<Shared, StoreError> {
     let sources: Vec<&str> = ground.sources.iter().map(String::as_str).collect();
     let suspended = ground.clock.suspended();
     let ears = Ears::new(&sources, absent_since, now, suspended, ground.timing.settle);
+    let board = Board::new(now, last_epoch);
+    for source in ears.sources() {
+        board.announce(&ears.watch_of(source), now);
+    }
     Ok(Arc::new(Context {
         started_at: ground.clock.wall(),
         node: wanted.desk.node.clone(),
@@ -87,7 +91,7 @@ pub async fn prepare(ground: Ground) -> Result<Shared, StoreError> {
         store: ground.store,
         slots,
         ears: Arc::new(ears),
-        board: Board::new(now, last_epoch),
+        board,
         at: Addresses::default(),
         counters: Counters::default(),
         wanted: RwLock::new(wanted),

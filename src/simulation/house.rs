@@ -2,18 +2,16 @@
 //! them, agents that beat when told to.
 
 use std::{
-    collections::{HashMap, VecDeque},
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
     time::Duration,
 };
 
-use jiff::{SignedDuration, Timestamp, tz::TimeZone};
+use jiff::{SignedDuration, tz::TimeZone};
 use ractor::ActorRef;
 use tokio::sync::Notify;
 
+use super::world::{Bus, Nobody, Paper, Sink};
 use crate::{
     actors::{
         context::{Shared, Timing},
@@ -24,7 +22,6 @@ use crate::{
     app::house::{Ground, prepare, raise, take_down},
     domain::{
         alert::route::{Receiver, Route},
-        delivery::{Attempt, Body, Delivery, Event, Message, Span},
         desk, detector,
         id::{Name, Origin, ReceiverId, SourceId, WatchId},
         incident::Severity,
@@ -37,193 +34,16 @@ use crate::{
         },
     },
     ports::{
-        Pending,
         clock::Clock,
-        notifier::{Context as Sending, Notifier},
-        registry::{Read, ReadyReceiver, Registry, Unreadable},
-        service_manager::ServiceManager,
-        source::{Ear, Source, SourceEnded},
+        notifier::Notifier,
+        registry::{Read, ReadyReceiver, Registry},
+        source::Source,
         store::SharedStore,
     },
 };
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// What one receiver was given and accepted.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Told {
-    pub at: Timestamp,
-    pub reference: String,
-    /// The plain text of the message, or `event watch` for a machine.
-    pub text: String,
-    pub rings: bool,
-    pub edit: bool,
-    pub key: String,
-}
-
-/// A receiver that remembers; scripted answers come first.
-#[derive(Default)]
-pub(super) struct Sink {
-    pub told: Mutex<Vec<Told>>,
-    pub script: Mutex<VecDeque<Attempt>>,
-    /// Refuses to answer at all.
-    pub hangs: AtomicBool,
-    next: Mutex<u64>,
-    clock: Mutex<Option<Arc<dyn Clock>>>,
-}
-
-impl Sink {
-    pub(super) fn texts(&self) -> Vec<String> {
-        lock(&self.told).iter().map(|it| it.text.clone()).collect()
-    }
-
-    /// Keys of accepted machine events: `opened agent/mary`.
-    pub(super) fn count(&self, text: &str) -> usize {
-        lock(&self.told).iter().filter(|it| it.text == text).count()
-    }
-
-    pub(super) fn rings(&self) -> usize {
-        lock(&self.told).iter().filter(|it| it.rings).count()
-    }
-}
-
-impl Notifier for Sink {
-    fn send<'a>(&'a self, delivery: &'a Delivery, context: &'a Sending) -> Pending<'a, Attempt> {
-        Box::pin(async move {
-            if self.hangs.load(Ordering::Relaxed) {
-                std::future::pending::<()>().await;
-            }
-            if let Some(attempt) = lock(&self.script).pop_front()
-                && !matches!(attempt, Attempt::Accepted { .. })
-            {
-                return attempt;
-            }
-            let (text, rings, edit) = match &delivery.body {
-                Body::New { message, rings } => (plain(message), *rings, false),
-                Body::Edit { message } => (plain(message), false, true),
-                Body::Event(event) => {
-                    (format!("{} {}", event.event, event_watch(event)), true, false)
-                }
-            };
-            let reference = match (&context.reference, edit) {
-                (Some(reference), true) => reference.clone(),
-                (None | Some(_), _) => {
-                    let mut next = lock(&self.next);
-                    *next += 1;
-                    next.to_string()
-                }
-            };
-            let at = lock(&self.clock).as_ref().map_or(Timestamp::UNIX_EPOCH, |it| it.now());
-            let key = delivery.key.clone();
-            lock(&self.told).push(Told {
-                at,
-                reference: reference.clone(),
-                text,
-                rings,
-                edit,
-                key,
-            });
-            Attempt::Accepted { reference: Some(reference) }
-        })
-    }
-}
-
-fn plain(message: &Message) -> String {
-    let words = |spans: &[Span]| {
-        spans
-            .iter()
-            .map(|it| match it {
-                Span::Plain(text) | Span::Bold(text) | Span::Italic(text) | Span::Code(text) => {
-                    text.as_str()
-                }
-            })
-            .collect::<String>()
-    };
-    format!("{} {}", message.glyph, words(&message.headline)).replace(['\u{2068}', '\u{2069}'], "")
-}
-
-/// A source that proves itself as long as it works.
-pub(super) struct Bus {
-    name: &'static str,
-    pub works: AtomicBool,
-    clock: Arc<dyn Clock>,
-}
-
-impl Source for Bus {
-    fn name(&self) -> &str {
-        self.name
-    }
-
-    fn run(&self, ear: Arc<dyn Ear>, id: SourceId) -> Pending<'_, SourceEnded> {
-        Box::pin(async move {
-            let mut last = self.clock.now();
-            loop {
-                let asked = self.clock.now();
-                tokio::time::sleep(Duration::from_millis(1)).await;
-                if self.works.load(Ordering::Relaxed) {
-                    last = asked;
-                    ear.proved(id, asked);
-                } else {
-                    tokio::time::sleep(Duration::from_secs(2)).await;
-                    ear.blind(id, last, "no echo within 2 s");
-                }
-                let idle = tokio::time::sleep(Duration::from_secs(10));
-                let pace = tokio::time::sleep(Duration::from_millis(50));
-                pace.await;
-                tokio::select! {
-                    () = ear.wanted(id) => {}
-                    () = idle => {}
-                }
-            }
-        })
-    }
-}
-
-/// A registry that is set by the test.
-pub(super) struct Paper {
-    pub read: Mutex<Result<Read, Unreadable>>,
-    version: Mutex<u64>,
-    changed: Notify,
-}
-
-impl Paper {
-    pub(super) fn write(&self, read: Result<Read, Unreadable>) {
-        *lock(&self.read) = read;
-        *lock(&self.version) += 1;
-        self.changed.notify_one();
-    }
-}
-
-impl Registry for Paper {
-    fn read(&self) -> Result<Read, Unreadable> {
-        lock(&self.read).clone()
-    }
-
-    fn read_kept(&self, _: &str) -> Result<Read, Unreadable> {
-        self.read()
-    }
-
-    fn fingerprint(&self) -> String {
-        lock(&self.version).to_string()
-    }
-
-    fn changed(&self) -> Pending<'_, ()> {
-        Box::pin(self.changed.notified())
-    }
-}
-
-struct Nobody;
-
-impl ServiceManager for Nobody {
-    fn ready(&self) {}
-    fn feed(&self) {}
-    fn status(&self, _: &str) {}
-    fn stopping(&self) {}
-    fn watchdog(&self) -> Option<Duration> {
-        None
-    }
 }
 
 pub(super) struct House {
@@ -530,11 +350,6 @@ pub(super) fn tally(texts: &[String]) -> HashMap<String, usize> {
         *counts.entry(text.clone()).or_default() += 1;
     }
     counts
-}
-
-fn event_watch(event: &Event) -> String {
-    let incident: serde_json::Value = serde_json::from_str(&event.incident).expect("it is JSON");
-    incident["watch"].as_str().expect("it names the watch").to_owned()
 }
 
 /// Panics that a test ordered print nothing: thousands of backtraces would be most of its time.

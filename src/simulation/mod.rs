@@ -5,3 +5,4 @@ mod asking;
 mod chaos;
 mod house;
 mod stories;
+mod world;

@@ -77,7 +77,7 @@ async fn a_crash_tells_nothing_twice_and_forgets_nothing() {
     let living: Vec<String> = all[..9].to_vec();
     house.beats_for(&living, 90).await;
     assert_eq!(house.open().await, ["agent/a9 down"]);
-    let house = house.crash_and_return(Duration::from_secs(600)).await;
+    let house = house.crash_and_return(Duration::from_mins(10)).await;
     assert_eq!(house.open().await, ["agent/a9 down"]);
     house.beats_for(&living, 120).await;
     assert_eq!(house.open().await, ["agent/a9 down"], "our absence is nobody's death");
@@ -155,7 +155,7 @@ async fn a_timeout_raised_during_an_outage_resolves_and_one_lowered_gives_respit
     house.pass(100.0).await;
     assert_eq!(house.open().await, ["agent/mary down"]);
     let mut long = spec();
-    long.timeout = SignedDuration::from_secs(600);
+    long.timeout = SignedDuration::from_mins(10);
     house.paper.write(Ok(house.registry(&["mary"], &long)));
     house.pass(2.0).await;
     assert_eq!(house.open().await, [] as [String; 0]);

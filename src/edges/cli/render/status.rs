@@ -84,7 +84,10 @@ fn counts(view: &StatusView, scene: &Scene) -> Vec<String> {
     let trouble = registry.and_then(|it| it.trouble.as_ref());
     let trouble = trouble.map(|it| format!(", an edit is {it}")).unwrap_or_default();
     line("registry", format!("of {}{trouble}", scene.clock(view.registry_read_at)));
-    line("store", format!("{}, {}", view.store.kind, size(view.store.bytes)));
+    let store = view.parts.iter().find(|it| it.watch == "self/store");
+    let trouble = store.filter(|it| it.trouble.is_some());
+    let trouble = trouble.map(|it| format!(", NOT WRITABLE: {}", it.detail)).unwrap_or_default();
+    line("store", format!("{}, {}{trouble}", view.store.kind, size(view.store.bytes)));
     if 0 < view.unknown {
         let ids = crate::control::words::counted(view.unknown, "id");
         line("unknown", format!("{ids} not watched: {} agents --unknown", scene.program));
