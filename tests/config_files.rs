@@ -146,7 +146,7 @@ fn unmarked(text: &str) -> String {
         Some(setting) if is_setting(setting) => setting,
         _ => line,
     });
-    lines.map(|line| format!("{line}\n")).collect()
+    lines.map(|line| format!("{line}\n")).collect::<Vec<_>>().concat()
 }
 
 /// Every key that a schema knows.
