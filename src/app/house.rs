@@ -77,7 +77,7 @@ pub async fn prepare(ground: Ground) -> Result<Shared, StoreError> {
     let removed = furnish(&slots, &wanted, opened, now);
     let sources: Vec<&str> = ground.sources.iter().map(String::as_str).collect();
     let suspended = ground.clock.suspended();
-    let ears = Ears::new(&sources, absent_since, now, suspended, ground.timing.settle);
+    let ears = Ears::new(&sources, absent_since, now, suspended);
     Ok(Arc::new(Context {
         started_at: ground.clock.wall(),
         node: wanted.desk.node.clone(),
