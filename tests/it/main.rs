@@ -3,5 +3,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod away;
+mod blind;
+mod clocks;
 mod harness;
 mod heard;
