@@ -94,7 +94,7 @@ async fn check(away: Away) {
         let told = telegram.expect(SOON, &what, |it| it.text.contains(agent)).await;
         // The second joins the message of the first, which is edited at most once a second.
         let late = later_by(told.at, opened);
-        assert!(late <= 3 * SECOND, "{away:?}: {agent} told {late:?} after the respite");
+        assert!(late <= 2 * SECOND, "{away:?}: {agent} told {late:?} after the respite");
     }
     daemon.all_are("up", &ALIVE, SOON).await;
     let told = |it: &Value| it["watch"].as_str().unwrap_or_default().to_owned();

@@ -95,7 +95,7 @@ impl Fleet {
         let what = format!("{agent} is down");
         let told = self.telegram.shows(SOON, &what, |it| it.text.contains(agent)).await;
         let late = later_by(told.at, opened);
-        assert!(late <= 2 * SECOND, "told {late:?} after the respite");
+        assert!(late <= SECOND, "told {late:?} after the respite");
     }
 }
 
@@ -166,14 +166,16 @@ async fn packets_to_redis_vanish_and_one_agent_dies_meanwhile() {
 async fn redis_flaps_faster_than_anybody_beats() {
     let mut redis = Redis::start().await;
     let fleet = Fleet::start(&redis.url(), &redis.url()).await;
+    fleet.beats.kill("lisa");
     for _ in 0..12 {
         redis.kill9();
         wait::last(Duration::from_millis(700)).await;
         redis.start_again().await;
         wait::last(Duration::from_millis(400)).await;
     }
-    fleet.daemon.incident("source/redis", "resolved", SOON).await;
-    fleet.all_but(None).await;
+    // It never worked for a whole interval, so nobody could be judged before it stays.
+    fleet.is_told_dead("lisa", wait::now(), SECOND).await;
+    fleet.all_but(Some("lisa")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -215,7 +217,7 @@ async fn who_beats_over_two_ways_is_judged_by_the_one_that_works() {
     let waited = time(&incident, "opened_at").duration_since(wait::wall(died)).unsigned_abs();
     assert!(waited <= 2 * SECOND, "her timeout alone counts, not {waited:?}: {incident}");
     let lisa = fleet.telegram.shows(SOON, "lisa is told", |it| it.text.contains("lisa")).await;
-    assert!(later_by(lisa.at, time(&incident, "opened_at")) <= 2 * SECOND, "{lisa:?}");
+    assert!(later_by(lisa.at, time(&incident, "opened_at")) <= SECOND, "{lisa:?}");
     redis.start_again().await;
     fleet.all_but(Some("lisa")).await;
 }

@@ -72,8 +72,8 @@ async fn a_step_that_ended_early_is_followed_by_no_second_lease_without_progress
     let daemon = mary("interval = \"10s\"\nstall_after = \"1s\"\n").await;
     let busy = json!({"op": "compile", "for": "30s"});
     beats_until(&daemon, &json!({"agent": "mary", "progress": 1, "busy": busy}), "up").await;
-    daemon.beat(&json!({"agent": "mary", "progress": 1, "busy": null})).await;
-    let ended = daemon.seen("mary").await.expect("she is watched");
+    daemon.beat(&json!({"agent": "mary", "progress": 1, "busy": null, "seq": 7})).await;
+    let ended = daemon.shows("mary", "the end of the step", |it| it["seq"] == 7).await;
     let ended = time(&ended, "last_beat");
     beats_until(&daemon, &json!({"agent": "mary", "progress": 1, "busy": busy}), "stalled").await;
     let (stalled, _) = daemon.incident("agent/mary", "open", SOON).await;
@@ -138,8 +138,7 @@ async fn an_agent_goes_by_its_aliases_too() {
         mary("interval = \"300ms\"\ntimeout = \"1s\"\naliases = [\"002\", \"agent:002\"]\n").await;
     for (beats, path) in (1..).zip(["002", "agent:002", "agent%3A002/log", "mary"]) {
         assert_eq!(daemon.ping(path).await.status, 200, "{path}");
-        let seen = daemon.seen("mary").await.expect("she is watched");
-        assert_eq!(seen["beats"], beats, "{path}: {seen}");
+        daemon.shows("mary", &format!("{beats} beats, {path}"), |it| it["beats"] == beats).await;
     }
     let list = daemon.cli_json(&["agents"]).await;
     assert_eq!(list.as_array().map(Vec::len), Some(1), "{list}");

@@ -6,5 +6,6 @@ mod support;
 mod away;
 mod blind;
 mod clocks;
+mod door;
 mod harness;
 mod heard;

@@ -7,6 +7,8 @@ use serde_json::Value;
 
 use super::{daemon::Daemon, wait};
 
+const SOON: Duration = Duration::from_secs(20);
+
 /// The time in this field; fails the test, with the whole, when it holds none.
 #[track_caller]
 pub(crate) fn time(view: &Value, field: &str) -> Timestamp {
@@ -23,6 +25,19 @@ impl Daemon {
     /// One agent of `GET /api/v1/agents`.
     pub(crate) async fn seen(&self, agent: &str) -> Option<Value> {
         self.items("/api/v1/agents").await.into_iter().find(|it| it["id"] == agent)
+    }
+
+    /// Waits until the agent is shown as `wanted` wants it: what it said is judged a moment after it was taken.
+    pub(crate) async fn shows(
+        &self,
+        agent: &str,
+        what: &str,
+        wanted: impl Fn(&Value) -> bool,
+    ) -> Value {
+        self.wait_until(&format!("{agent} shows {what}"), SOON, async || {
+            self.seen(agent).await.filter(&wanted)
+        })
+        .await
     }
 
     /// All incidents that ever were, the newest first.
