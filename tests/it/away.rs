@@ -9,7 +9,7 @@ use crate::support::{
     daemon::Daemon,
     redis::Redis,
     telegram::FakeTelegram,
-    views::{later_by, time},
+    views::{entries, later_by, time},
     wait,
 };
 
@@ -61,11 +61,7 @@ impl Away {
 
 async fn check(away: Away) {
     let (telegram, redis) = (FakeTelegram::start().await, Redis::start().await);
-    let agents: String = [OVER_HTTP, OVER_REDIS]
-        .concat()
-        .iter()
-        .map(|it| format!("[[agent]]\nid = \"{it}\"\n"))
-        .collect();
+    let agents = entries(&[OVER_HTTP, OVER_REDIS].concat());
     let mut daemon = Daemon::setup()
         .config(&format!("[redis]\nurl = \"{}\"\nprofiles = [\"heartbeat-map\"]\n", redis.url()))
         .telegram(&telegram, "")

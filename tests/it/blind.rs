@@ -12,7 +12,7 @@ use crate::support::{
     proxy::{Mode, Proxy},
     redis::Redis,
     telegram::FakeTelegram,
-    views::{later_by, time},
+    views::{entries, later_by, time},
     wait,
 };
 
@@ -34,7 +34,7 @@ struct Fleet {
 }
 
 fn setup(redis_url: &str, telegram: &FakeTelegram) -> Setup {
-    let agents: String = AGENTS.iter().map(|id| format!("[[agent]]\nid = \"{id}\"\n")).collect();
+    let agents = entries(&AGENTS);
     let clocks = "[defaults.agent]\ninterval = \"500ms\"\ntimeout = \"1500ms\"\nfirst_beat_within = \"5s\"\n\n";
     Daemon::setup()
         .config(&format!("[redis]\nurl = \"{redis_url}\"\nprofiles = [\"heartbeat-map\"]\n"))

@@ -6,7 +6,13 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use crate::support::{beats::Beats, daemon::Daemon, redis::Redis, views::time, wait};
+use crate::support::{
+    beats::Beats,
+    daemon::Daemon,
+    redis::Redis,
+    views::{entries, time},
+    wait,
+};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -177,7 +183,7 @@ async fn a_polled_hash_that_stands_keeps_nobody_alive_and_one_that_moves_does() 
     write("old", began - SignedDuration::from_hours(1));
     write("dead", began);
     write("moving", began);
-    let agents = ["old", "dead", "moving"].map(|it| format!("[[agent]]\nid = \"{it}\"\n")).concat();
+    let agents = entries(&["old", "dead", "moving"]);
     let clocks = "[defaults.agent]\ninterval = \"500ms\"\ntimeout = \"1500ms\"\nfirst_beat_within = \"2s\"\n\n";
     let daemon = Daemon::setup()
         .config(&format!("[redis]\nurl = \"{}\"\npoll_every = \"100ms\"\n", redis.url()))

@@ -35,7 +35,7 @@ async fn refused_beats(daemon: &Daemon) -> u64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_ping_api_answers_as_cron_users_know_it() {
     let daemon = Daemon::setup().start().await;
-    let mut check = async |method: Method, path: &str, status: u16, body: &str| {
+    let check = async |method: Method, path: &str, status: u16, body: &str| {
         let answer = ask(&daemon, method.clone(), path).await;
         assert_eq!((answer.status, answer.body.trim()), (status, body), "{method} {path}");
         assert_eq!(answer.headers["ping-body-limit"], "100000", "{method} {path}");

@@ -77,15 +77,14 @@ async fn publish(
     connection: Option<MultiplexedConnection>,
     agents: BTreeSet<String>,
 ) -> Option<MultiplexedConnection> {
-    let mut connection = match connection {
-        Some(connection) => connection,
-        None => {
-            let config = AsyncConnectionConfig::new()
-                .set_connection_timeout(Some(PATIENCE))
-                .set_response_timeout(Some(PATIENCE));
-            let connecting = client.get_multiplexed_async_connection_with_config(&config);
-            tokio::time::timeout(PATIENCE, connecting).await.ok()?.ok()?
-        }
+    let mut connection = if let Some(connection) = connection {
+        connection
+    } else {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(PATIENCE))
+            .set_response_timeout(Some(PATIENCE));
+        let connecting = client.get_multiplexed_async_connection_with_config(&config);
+        tokio::time::timeout(PATIENCE, connecting).await.ok()?.ok()?
     };
     let mut round = Pipeline::new();
     for agent in agents {

@@ -16,6 +16,11 @@ pub(crate) fn time(view: &Value, field: &str) -> Timestamp {
     text.parse().unwrap_or_else(|why| panic!("{field}: {why} in {view}"))
 }
 
+/// Entries of a registry, one for each agent, with nothing but its id.
+pub(crate) fn entries(agents: &[&str]) -> String {
+    agents.iter().fold(String::new(), |text, id| text + "[[agent]]\nid = \"" + id + "\"\n")
+}
+
 /// How much later `later` was than `earlier`; zero when it was not.
 pub(crate) fn later_by(later: Instant, earlier: Timestamp) -> Duration {
     Duration::try_from(wait::wall(later).duration_since(earlier)).unwrap_or_default()
