@@ -17,28 +17,28 @@ const SOON: Duration = Duration::from_secs(30);
 const SECOND: Duration = Duration::from_secs(1);
 const EVERY: Duration = Duration::from_millis(250);
 /// One interval plus 5 s (behaviour.md 4).
-const RESPITE: Duration = Duration::from_millis(5_500);
+const RESPITE: Duration = Duration::from_secs(6);
 const OVER_HTTP: [&str; 2] = ["anna", "ben"];
 const OVER_REDIS: [&str; 2] = ["carl", "dora"];
 const ALIVE: [&str; 2] = ["anna", "carl"];
 const DEAD: [&str; 2] = ["ben", "dora"];
 
-/// How atalaya is away, and for how many of the agents' timeouts of 1.5 s.
+/// How atalaya is away, and for how many of the agents' timeouts of 3 s.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Away {
-    /// Four timeouts: a gap of up to 10 s merely shifts deadlines.
+    /// Three timeouts: a gap of up to 10 s merely shifts deadlines.
     Stopped,
-    /// Eight timeouts: more than 10 s, so every source has to prove itself anew.
+    /// Five timeouts: more than 10 s, so every source has to prove itself anew.
     StoppedForLong,
-    /// SIGKILL, and a new start after eight timeouts.
+    /// SIGKILL, and a new start after five timeouts.
     Killed,
 }
 
 impl Away {
     fn length(self) -> Duration {
         match self {
-            Self::Stopped => Duration::from_secs(6),
-            Self::StoppedForLong | Self::Killed => Duration::from_secs(12),
+            Self::Stopped => Duration::from_secs(9),
+            Self::StoppedForLong | Self::Killed => Duration::from_secs(15),
         }
     }
 
@@ -66,7 +66,7 @@ async fn check(away: Away) {
         .config(&format!("[redis]\nurl = \"{}\"\nprofiles = [\"heartbeat-map\"]\n", redis.url()))
         .telegram(&telegram, "")
         .registry(&format!(
-            "[defaults.agent]\ninterval = \"500ms\"\ntimeout = \"1500ms\"\nfirst_beat_within = \"20s\"\n\n{agents}"
+            "[defaults.agent]\ninterval = \"1s\"\ntimeout = \"3s\"\nfirst_beat_within = \"20s\"\n\n{agents}"
         ))
         .start()
         .await;

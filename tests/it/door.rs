@@ -250,8 +250,8 @@ async fn garbage_on_the_bus_proves_life_and_nothing_else() {
         .registry("[[agent]]\nid = \"mary\"\nfirst_beat_within = \"1m\"\n")
         .start()
         .await;
-    redis.heard(SOON).await;
-    redis.publish("agents:heartbeat:mary", r#"{"status":"ok","model":"x"}"#);
+    let good = r#"{"status":"ok","model":"x"}"#;
+    redis.publish_heard("agents:heartbeat:mary", good, SOON).await;
     let (deep, long) = ("[".repeat(50_000), "x".repeat(100_000));
     let garbage = [
         "",
