@@ -9,3 +9,4 @@ mod clocks;
 mod door;
 mod harness;
 mod heard;
+mod snippets;
