@@ -114,7 +114,8 @@ pub struct Timing {
     pub audit: SignedDuration,
     /// A quarantined child is tried again after this (5 m).
     pub half_open: SignedDuration,
-    /// A source's trouble ends for people after it has worked for this (one interval).
+    /// A source's trouble ends for people after it has worked for the longest interval that is watched,
+    /// or for this, whichever is shorter (30 s).
     pub settle: SignedDuration,
 }
 

@@ -46,7 +46,6 @@ pub struct Ears {
     /// Grows when a source goes blind or returns: sweepers then wake all of their watches.
     version: AtomicU64,
     tick: Mutex<Tick>,
-    settle: SignedDuration,
 }
 
 /// What a notice of time found.
@@ -67,7 +66,6 @@ impl Ears {
         absent_since: Timestamp,
         now: Timestamp,
         suspended: SignedDuration,
-        settle: SignedDuration,
     ) -> Self {
         let sources = names.iter().map(|_| Source::new(absent_since)).collect();
         Self {
@@ -77,7 +75,6 @@ impl Ears {
             notifies: names.iter().map(|_| Notify::new()).collect(),
             version: AtomicU64::new(0),
             tick: Mutex::new(Tick { last: now, suspended }),
-            settle,
         }
     }
 
@@ -150,13 +147,12 @@ impl Ears {
         news
     }
 
-    /// Sources that have worked long enough after a told blindness to call them well.
-    pub fn settled(&self, now: Timestamp) -> Vec<SourceId> {
+    /// Sources that have worked for `settle` after a told blindness: long enough to call them well.
+    pub fn settled(&self, now: Timestamp, settle: SignedDuration) -> Vec<SourceId> {
         self.sources()
             .filter(|source| {
                 let mut desk = lock(&self.desks[usize::from(source.0)]);
-                let settled =
-                    desk.returned_at.is_some_and(|it| self.settle <= now.duration_since(it));
+                let settled = desk.returned_at.is_some_and(|it| settle <= now.duration_since(it));
                 if settled {
                     (desk.returned_at, desk.told_blind) = (None, false);
                 }
@@ -242,8 +238,7 @@ mod tests {
     }
 
     fn ears() -> Ears {
-        let none = SignedDuration::ZERO;
-        Ears::new(&["http", "redis"], at(0), at(100), none, SignedDuration::from_secs(30))
+        Ears::new(&["http", "redis"], at(0), at(100), SignedDuration::ZERO)
     }
 
     #[test]
@@ -257,17 +252,17 @@ mod tests {
 
     #[test]
     fn a_told_blindness_ends_for_people_when_it_has_worked_for_a_while() {
-        let ears = ears();
+        let (ears, settle) = (ears(), SignedDuration::from_secs(30));
         ears.proved(SourceId(1), at(101), at(101));
         assert!(ears.blind(SourceId(1), at(110)));
         assert!(!ears.blind(SourceId(1), at(111)));
         ears.proved(SourceId(1), at(120), at(120));
-        assert!(ears.settled(at(149)).is_empty());
+        assert!(ears.settled(at(149), settle).is_empty());
         ears.blind(SourceId(1), at(149));
         ears.proved(SourceId(1), at(155), at(155));
-        assert!(ears.settled(at(160)).is_empty(), "it broke again: the clock begins anew");
-        assert_eq!(ears.settled(at(185)), [SourceId(1)]);
-        assert!(ears.settled(at(186)).is_empty());
+        assert!(ears.settled(at(160), settle).is_empty(), "it broke again: the clock begins anew");
+        assert_eq!(ears.settled(at(185), settle), [SourceId(1)]);
+        assert!(ears.settled(at(186), settle).is_empty());
     }
 
     #[test]

@@ -147,7 +147,10 @@ impl Running {
         if self.number == 0 {
             unheard.extend(self.context.board.unacknowledged());
             unheard.extend(self.context.slots.retired_flips());
-            for source in self.context.ears.settled(now) {
+            let longest = self.context.wanted().longest_interval();
+            let settle =
+                longest.map_or(self.context.timing.settle, |it| it.min(self.context.timing.settle));
+            for source in self.context.ears.settled(now, settle) {
                 let watch = self.context.ears.watch_of(source);
                 unheard.extend(self.context.board.set(&watch, None, now));
             }

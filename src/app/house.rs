@@ -78,7 +78,7 @@ pub async fn prepare(ground: Ground) -> Result<Shared, StoreError> {
     let removed = furnish(&slots, &wanted, opened, now);
     let sources: Vec<&str> = ground.sources.iter().map(String::as_str).collect();
     let suspended = ground.clock.suspended();
-    let ears = Ears::new(&sources, absent_since, now, suspended, ground.timing.settle);
+    let ears = Ears::new(&sources, absent_since, now, suspended);
     let board = Board::new(now, last_epoch);
     for source in ears.sources() {
         board.announce(&ears.watch_of(source), now);

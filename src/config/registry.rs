@@ -49,7 +49,7 @@ pub struct Registry {
     pub wanted: Arc<Wanted>,
     /// In the order of the files; the one of `[telegram]` first.
     pub receivers: Vec<Receiver>,
-    /// What the pings of these agents must show.
+    /// What the pings under these ids and aliases must show.
     pub agent_tokens: BTreeMap<Name, SecretString>,
     /// All files as one text, for [`super::RegistryFiles::read_kept`]. It holds the secrets that the
     /// files hold.
@@ -257,7 +257,9 @@ impl<'a> Check<'a> {
                 }
                 let at = steps!["agent", index];
                 if let Some(token) = self.token(file, index, raw) {
-                    tokens.insert(id.clone(), token);
+                    // An alias is another way to the same door.
+                    let names = aliases.iter().chain([&id]).cloned();
+                    tokens.extend(names.map(|it| (it, token.clone())));
                 }
                 let spec = self.spec(file, &at, &clocks(raw), defaults);
                 let people = raw.name.as_deref().map(|it| Text::clean(it, NAME_CHARACTERS_MAX));

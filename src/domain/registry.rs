@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use jiff::SignedDuration;
+
 use super::{
     desk,
     id::{Name, Origin, WatchId},
@@ -86,6 +88,13 @@ fn by_watch(wanted: &Wanted) -> BTreeMap<&WatchId, &Agent> {
 }
 
 impl Wanted {
+    /// The longest interval between beats that any agent may have, of those that are known and those that
+    /// may come.
+    pub fn longest_interval(&self) -> Option<SignedDuration> {
+        let all = self.agents.iter().map(|it| &it.spec);
+        all.chain(self.auto_register.iter().map(|it| &it.spec)).map(|it| it.interval).max()
+    }
+
     /// The agent that goes by this name: by id first, then by alias.
     pub fn find(&self, name: &Name) -> Option<&Agent> {
         self.agents

@@ -42,7 +42,7 @@ pub fn beat(raw: RawBeat, at: Timestamp, source: SourceId) -> Beat {
 
 /// A payload that says nothing we can read: a pulse and nothing else.
 pub fn pulse(at: Timestamp, source: SourceId) -> Beat {
-    Beat { malformed: true, ..Beat::plain(at, source) }
+    Beat::unreadable(at, source)
 }
 
 fn report(status: Option<Status>) -> Report {

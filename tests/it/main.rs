@@ -3,5 +3,10 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod away;
+mod blind;
+mod clocks;
+mod door;
 mod harness;
+mod heard;
 mod snippets;

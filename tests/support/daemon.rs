@@ -79,7 +79,7 @@ impl Setup {
 
     /// Writes the files and starts nothing: for `check`, `plan` and refused starts.
     pub(crate) fn write(self) -> Daemon {
-        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let folder = folder();
         let daemon =
             Daemon { port: free_port(), folder, environment: self.environment, child: None };
         fs::create_dir_all(daemon.path("config")).expect("the folder can be written");
@@ -386,6 +386,13 @@ impl Daemon {
             .stdin(Stdio::null());
         command
     }
+}
+
+/// In memory where the machine has such a place: while a build writes, its disk may take seconds for one flush, and
+/// what the stories measure is atalaya. No story ends the machine, so what is flushed there outlives what is killed.
+fn folder() -> TempDir {
+    let memory = tempfile::tempdir_in("/dev/shm");
+    memory.or_else(|_| tempfile::tempdir()).expect("a temporary folder can be made")
 }
 
 impl Drop for Daemon {

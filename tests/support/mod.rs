@@ -11,12 +11,14 @@ use std::{
 
 use serde_json::Value;
 
+pub(crate) mod beats;
 pub(crate) mod daemon;
 pub(crate) mod netns;
 pub(crate) mod proxy;
 pub(crate) mod redis;
 pub(crate) mod server;
 pub(crate) mod telegram;
+pub(crate) mod views;
 pub(crate) mod wait;
 pub(crate) mod webhook;
 

@@ -95,6 +95,14 @@ impl Redis {
         said.trim().parse().unwrap_or_else(|_| panic!("PUBLISH said {said:?}"))
     }
 
+    /// Publishes until somebody hears it: a client subscribes to one channel after the other.
+    pub(crate) async fn publish_heard(&self, channel: &str, payload: &str, deadline: Duration) {
+        wait::eventually(deadline, &format!("somebody listens to {channel}"), async || {
+            (0 < self.publish(channel, payload)).then_some(())
+        })
+        .await;
+    }
+
     #[track_caller]
     pub(crate) fn hset(&self, key: &str, fields: &[(&str, &str)]) {
         let pairs = fields.iter().flat_map(|(name, value)| [*name, *value]);

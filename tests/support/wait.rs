@@ -23,6 +23,13 @@ pub(crate) fn epoch_seconds() -> i64 {
     i64::try_from(since.as_secs()).expect("seconds fit")
 }
 
+/// What the wall clock showed at a moment, for comparing what the fakes have dated with what atalaya has.
+#[expect(clippy::disallowed_methods, reason = "tests compare two clocks")]
+pub(crate) fn wall(at: Instant) -> jiff::Timestamp {
+    let ago = jiff::SignedDuration::try_from(at.elapsed()).expect("a test does not last for ages");
+    jiff::Timestamp::now() - ago
+}
+
 /// Looks until `probe` gives something; fails the test with `what` after `deadline`.
 pub(crate) async fn eventually<T>(
     deadline: Duration,

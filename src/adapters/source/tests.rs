@@ -173,8 +173,8 @@ async fn beats_come_by_channel_and_by_payload_and_garbage_proves_life() {
         ear.beats(),
         [
             "mary Alive",
-            "mary Alive malformed",
-            "mary Alive malformed",
+            "mary Log malformed",
+            "mary Log malformed",
             "scout Idle",
             "002 Working",
             "seven Alive",

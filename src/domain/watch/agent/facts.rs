@@ -42,7 +42,7 @@ impl Spec {
                     && state.watched_since <= last
                     && !hearing.disturbed(self.steady(state), last)
             });
-        in_time && (beat.malformed || self.says_nothing_new(state, beat))
+        in_time && self.says_nothing_new(state, beat)
     }
 
     fn says_nothing_new(&self, state: &State, beat: &Beat) -> bool {
@@ -87,10 +87,7 @@ impl Spec {
         let before = state.last;
         state.beats = state.beats.saturating_add(1);
         self.pulse(state, at, beat.source, sampled);
-        if beat.malformed {
-            state.malformed = state.malformed.saturating_add(1);
-            return;
-        }
+        state.malformed = state.malformed.saturating_add(u64::from(beat.malformed));
         // A stamp that was read late is older than what we know since: its words are out of date.
         if beat.report == Report::Log || before.is_some_and(|last| after(at, OVERTAKING) < last) {
             return;

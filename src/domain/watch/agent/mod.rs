@@ -110,7 +110,7 @@ pub struct Beat {
     pub metadata: Option<Arc<str>>,
     /// Which run (`rid`) of a start/success/fail ping.
     pub run: Option<Arc<str>>,
-    /// The payload could not be read: a pulse and nothing else.
+    /// The payload, or a field of it, could not be read: counted. What could be read holds.
     pub malformed: bool,
 }
 
@@ -130,6 +130,11 @@ impl Beat {
             run: None,
             malformed: false,
         }
+    }
+
+    /// A sign of life of which nothing could be read.
+    pub fn unreadable(at: Timestamp, source: SourceId) -> Self {
+        Self { report: Report::Log, malformed: true, ..Self::plain(at, source) }
     }
 }
 

@@ -89,6 +89,7 @@ fn who_beats_and_does_not_advance_is_stalled() {
     stall("p1@0 beat@30 beat@60 tick@60", "up@0 | up");
     stall("p1@0 beat@30 p1@60 tick@61", "up@0 stalled@60 | stalled");
     stall("p1@0 beat@30 p2@61", "up@0 stalled@60 up@61 | up");
+    stall("p1@0 half@50 tick@80", "up@0 | up"); // what could be read of a payload holds
     stall("p5@0 beat@30 p2@50 beat@100 tick@110", "up@0 | up"); // a restarted agent counts anew
     stall("beat@0 beat@50 tick@61", "up@0 stalled@60 | stalled");
     stall("beat@0 tick@200 beat@210 tick@211", "up@0 stalled@60 down@90 up@210 | up");
