@@ -88,7 +88,7 @@ impl AgentView {
         sources: &[String],
         incident: Option<IncidentId>,
     ) -> Self {
-        let Seen { subject, spec, state, epoch: _, quarantined_since } = seen;
+        let Seen { subject, spec, state, epoch: _, actor_starts: _, quarantined_since } = seen;
         let newest = state.heard.iter().max_by_key(|it| it.last);
         Self {
             id: subject.watch.name.to_string(),

@@ -40,7 +40,7 @@ use crate::{
         Pending,
         clock::Clock,
         notifier::{Context as Sending, Notifier},
-        registry::{Read, ReadyReceiver, Registry, Unreadable},
+        registry::{Call, Read, ReadyReceiver, Registry, Unreadable},
         service_manager::ServiceManager,
         source::{Ear, Source, SourceEnded},
         store::SharedStore,
@@ -209,9 +209,14 @@ impl Registry for Paper {
         lock(&self.version).to_string()
     }
 
-    fn changed(&self) -> Pending<'_, ()> {
-        Box::pin(self.changed.notified())
+    fn called(&self) -> Pending<'_, Call> {
+        Box::pin(async {
+            self.changed.notified().await;
+            Call::Look
+        })
     }
+
+    fn adopted(&self, _: &Read) {}
 }
 
 struct Nobody;
@@ -510,6 +515,7 @@ fn read_of(names: &[&str], spec: &Arc<Spec>, phone: &Arc<Sink>, hook: &Arc<Sink>
         }),
         receivers: vec![ready("phone", true, phone), ready("hook", false, hook)],
         text: names.join("\n"),
+        agent_tokens: Vec::new(),
     }
 }
 

@@ -3,4 +3,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod alone;
+mod command_line;
+mod edits;
 mod harness;
+mod settings;
+mod store;

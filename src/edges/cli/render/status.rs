@@ -6,11 +6,15 @@ use crate::{
         incidents::IncidentView,
         status::{PartView, StatusView},
     },
+    domain::text::Text,
     edges::cli::terminal::{Mood, Table},
 };
 
 /// Troubles that are listed singly; the rest is counted.
 const TROUBLES_MAX: usize = 20;
+
+/// Characters of a cause in a list; `show` and `why` have it whole.
+const NOTE_SHOWN_MAX: usize = 60;
 
 /// Where the clock stands in the first line.
 const CLOCK_COLUMN: usize = 66;
@@ -58,7 +62,7 @@ fn troubles(troubles: &[IncidentView], scene: &Scene) -> Vec<String> {
 pub(super) fn note(incident: &IncidentView, scene: &Scene) -> String {
     match (&incident.acknowledged_by, incident.acknowledged_until) {
         (Some(by), Some(until)) => format!("{by} has it until {}", scene.minute(until)),
-        _ => incident.cause.clone(),
+        _ => Text::clean(&incident.cause, NOTE_SHOWN_MAX).to_string(),
     }
 }
 

@@ -218,6 +218,7 @@ fn show_tells_all_that_is_known_of_an_agent() {
     let detail = AgentDetail {
         agent: mary(),
         watched_since: at("01:00:00"),
+        actor_starts: 1,
         first_beat_within: "2m".to_owned(),
         stall_after: Some("30m".to_owned()),
         loop_after: None,
@@ -295,7 +296,7 @@ open       ✗  #420  source/redis  blind  critical  since 03:13:34  1m 46s  sil
         incident: over,
         relapses: vec![at("03:14:00")],
         chain: why().chain,
-        told: vec![told()],
+        deliveries: vec![told()],
         next: Vec::new(),
     };
     check(
