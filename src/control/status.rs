@@ -55,6 +55,9 @@ pub struct StatusView {
     pub registry_read_at: Timestamp,
     /// Open incidents, worst first.
     pub troubles: Vec<IncidentView>,
+    /// Why they are not known: the store cannot be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub troubles_unknown: Option<String>,
     /// Agents in all.
     pub agents: usize,
     /// The same by verdict, those that are well first.
@@ -72,7 +75,8 @@ pub struct StatusView {
 impl StatusView {
     /// A critical incident is open, acknowledged or not.
     pub fn is_bad_news(&self) -> bool {
-        self.troubles.iter().any(|it| it.is_open() && it.is_critical())
+        self.troubles_unknown.is_some()
+            || self.troubles.iter().any(|it| it.is_open() && it.is_critical())
     }
 }
 
@@ -116,7 +120,11 @@ impl Controller {
     pub(super) async fn status(&self) -> Result<StatusView, Refusal> {
         let now = self.tower.now();
         let health = self.tower.health();
-        let mut open = self.open_incidents(None).await?;
+        // Who asks while the store is in trouble wants to know what can be known.
+        let (mut open, unknown_why) = match self.open_incidents(None).await {
+            Ok(open) => (open, None),
+            Err(refusal) => (Vec::new(), Some(refusal.text)),
+        };
         worst_first(&mut open);
         let watches = self.tower.watches();
         Ok(StatusView {
@@ -127,13 +135,14 @@ impl Controller {
             started_at: health.started_at,
             registry_read_at: health.registry_read_at,
             troubles: open.iter().map(IncidentView::of).collect(),
+            troubles_unknown: unknown_why,
             agents: watches.len(),
             verdicts: count(watches.iter().map(|it| it.spec.shown(&it.state, now))),
             unknown: self.tower.unknown().len(),
             parts: self.part_views(),
             store: StoreView {
                 kind: self.tower.store().kind().to_owned(),
-                bytes: self.tower.store().size().await?.bytes,
+                bytes: self.tower.store().size().await.map_or(0, |it| it.bytes),
             },
             restarts: health.restarts,
             refused_beats: health.refused_beats,
@@ -147,6 +156,20 @@ impl Controller {
             let none = (part.watch.kind == Kind::Receiver).then_some(0);
             PartView::of(part, owed.map(|(_, count)| *count).or(none))
         };
-        self.tower.parts().iter().map(view).collect()
+        let parts = self.tower.parts();
+        let mut views: Vec<PartView> = parts.iter().map(view).collect();
+        // One that had nothing to send yet has no trouble either.
+        let settings = (self.settings)();
+        let fresh = settings.receivers.iter().map(|it| it.id.watch());
+        views.extend(fresh.filter(|it| parts.iter().all(|part| part.watch != *it)).map(|watch| {
+            PartView {
+                watch: watch.to_string(),
+                trouble: None,
+                since: self.tower.health().registry_read_at,
+                detail: String::new(),
+                owed: Some(0),
+            }
+        }));
+        views
     }
 }

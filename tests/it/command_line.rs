@@ -55,8 +55,8 @@ async fn every_verb(daemon: &Daemon) {
     check(&["incidents"], 0, &format!("#{id}")).await;
     check(&["why", "mary"], 0, "up → down").await;
     check(&["why", &format!("#{id}")], 0, "hook").await;
-    check(&["ack", &id, "--for", "1h", "--reason", "on it"], 0, "mary").await;
-    check(&["release", &id], 0, "mary").await;
+    check(&["ack", &id, "--for", "1h", "--reason", "on it"], 0, "is acknowledged").await;
+    check(&["release", &id], 0, &format!("#{id}")).await;
     check(&["resolve", &id], 1, "still").await;
     check(&["silence", "agent/ma*", "1h", "known", "trouble"], 0, "").await;
     check(&["silences"], 0, "agent/ma*").await;

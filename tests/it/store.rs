@@ -133,8 +133,7 @@ async fn a_file_that_is_deleted_while_it_runs_is_told_and_the_watch_goes_on() {
     }
     beating.silence("paula");
     daemon.verdict("paula", "down", SOON).await;
-    judges_on(&daemon, &sink, &beating, &["moved or deleted while in use", "start atalaya again"])
-        .await;
+    judges_on(&daemon, &sink, &beating, &["is not there any more", "start atalaya again"]).await;
     // As it says: the next start begins a new one, with what the watches say.
     beating.add("paula");
     daemon.term().await;

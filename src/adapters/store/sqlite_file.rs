@@ -167,8 +167,8 @@ pub(super) fn told(operation: &'static str, trouble: Trouble, path: &Path) -> St
     let folder = folder(path).display().to_string();
     let plain = match kind {
         _ if matches!(trouble, Trouble::Moved) => format!(
-            "{file} was moved or deleted while in use: put it back and writing goes on, or start atalaya \
-             again, which begins a new one"
+            "{file} is not there any more: put it back and writing goes on, or start atalaya again, which \
+             begins a new one"
         ),
         Fault::Full => format!(
             "the disk of {folder} is full: free space there; nothing stored was lost, and writing goes on \
@@ -192,7 +192,10 @@ pub(super) fn told(operation: &'static str, trouble: Trouble, path: &Path) -> St
         ),
         Fault::Other => format!("{file}: {trouble}"),
     };
-    StoreError { operation, plain, kind, source: Some(Box::new(trouble)) }
+    // Words that hold the cause already would say it twice.
+    let is_said = matches!(kind, Fault::NewerSchema | Fault::Other);
+    let source = (!is_said).then(|| Box::new(trouble) as Box<dyn Error + Send + Sync>);
+    StoreError { operation, plain, kind, source }
 }
 
 fn fault(trouble: &Trouble, path: &Path) -> Fault {

@@ -29,7 +29,12 @@ pub(super) fn text(view: &StatusView, scene: &Scene) -> String {
     if !view.ready {
         lines.push(scene.paint(Mood::Warning, "starting: it does not judge yet"));
     }
-    lines.extend(troubles(&view.troubles, scene));
+    if let Some(why) = &view.troubles_unknown {
+        let glyph = scene.terminal.glyph("✗");
+        lines.push(scene.paint(Mood::Bad, &format!("{glyph} incidents are not known: {why}")));
+    } else {
+        lines.extend(troubles(&view.troubles, scene));
+    }
     lines.push(String::new());
     lines.extend(counts(view, scene));
     lines.join("\n")
