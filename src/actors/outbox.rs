@@ -11,6 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
 
 use super::{
+    alarm::Alarm,
     context::{Shared, lock},
     incident_manager,
     notifier::{self, NotifierActor},
@@ -36,7 +37,7 @@ use crate::{
 
 const WRITER: &str = "outbox";
 /// The store is asked for rows that no message announced this often.
-const RECONCILE_EVERY: Duration = Duration::from_secs(60);
+const RECONCILE_EVERY: Duration = Duration::from_mins(1);
 /// A load that failed is tried again after this.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 const STORE_WITHIN: Duration = Duration::from_secs(25);
@@ -66,8 +67,9 @@ pub enum Message {
         attempt: Attempt,
     },
     /// See what is due.
-    Look(u64),
+    Look,
     Recorded(Option<Recorded>),
+    Retry,
     Start(ReceiverId),
     Ping(RpcReplyPort<()>),
 }
@@ -95,7 +97,8 @@ pub(crate) struct Running {
     writes: Vec<Write>,
     under_way: Option<(Commit, Worker)>,
     loading: Option<Worker>,
-    look: u64,
+    looks_soon: bool,
+    alarm: Alarm<Message>,
 }
 
 impl Actor for Outbox {
@@ -124,7 +127,8 @@ impl Actor for Outbox {
             writes: Vec::new(),
             under_way: None,
             loading: None,
-            look: 0,
+            looks_soon: false,
+            alarm: Alarm::default(),
         })
     }
 
@@ -160,9 +164,9 @@ impl Actor for Outbox {
                 running.attempted(&receiver, &dispatch, &attempt);
                 running.look_soon(&myself);
             }
-            Message::Look(generation) if generation == running.look => running.look(&myself),
-            Message::Look(_) => {}
+            Message::Look => running.look(&myself),
             Message::Recorded(recorded) => running.recorded(&myself, recorded)?,
+            Message::Retry => running.retry(&myself),
             Message::Start(receiver) => running.start(&myself, &receiver).await,
             Message::Ping(reply) => drop(reply.send(())),
         }
@@ -286,13 +290,9 @@ impl Running {
         self.take(rows);
         if !self.loaded {
             self.loaded = true;
-            self.reconcile_later(myself);
+            myself.send_interval(RECONCILE_EVERY, || Message::Reconcile);
         }
         self.look_soon(myself);
-    }
-
-    fn reconcile_later(&self, myself: &ActorRef<Message>) {
-        myself.send_interval(RECONCILE_EVERY, || Message::Reconcile);
     }
 
     /// Puts rows on the desks of their receivers; those of a receiver that is gone go to another.
@@ -338,6 +338,7 @@ impl Running {
 
     /// Sends what is due on every desk and sleeps to what is due next.
     fn look(&mut self, myself: &ActorRef<Message>) {
+        self.looks_soon = false;
         if !self.loaded {
             return;
         }
@@ -364,20 +365,18 @@ impl Running {
             self.report(undelivered);
         }
         self.publish_owed();
-        if let Some(at) = again_at {
-            let wait = at.duration_since(now).max(SignedDuration::from_millis(1));
-            self.look += 1;
-            let generation = self.look;
-            let wait = Duration::try_from(wait).unwrap_or_default();
-            myself.send_after(wait, move || Message::Look(generation));
+        match again_at {
+            Some(at) => self.alarm.set(myself, at, now, || Message::Look),
+            None => self.alarm.clear(),
         }
     }
 
     /// After the messages that wait already: a burst of answers is looked at once.
     fn look_soon(&mut self, myself: &ActorRef<Message>) {
-        self.look += 1;
-        // `cast` to oneself cannot fail while one handles a message.
-        let _ = myself.cast(Message::Look(self.look));
+        if !std::mem::replace(&mut self.looks_soon, true) {
+            // `cast` to oneself cannot fail while one handles a message.
+            let _ = myself.cast(Message::Look);
+        }
     }
 
     fn publish_owed(&self) {
@@ -471,13 +470,18 @@ impl Running {
             Some(Recorded::Durable) => self.under_way = None,
             Some(Recorded::Refused(refused)) => return Err(refused.into()),
             Some(Recorded::Failed(_)) | None => {
-                if let Some((commit, _)) = self.under_way.take() {
-                    let worker = self.send(myself, &commit);
-                    self.under_way = Some((commit, worker));
-                }
+                myself.send_after(RETRY_AFTER, || Message::Retry);
             }
         }
         Ok(())
+    }
+
+    /// The commit under way once more: the store did not take it, or the Recorder was restarted.
+    fn retry(&mut self, myself: &ActorRef<Message>) {
+        if let Some((commit, _)) = self.under_way.take() {
+            let worker = self.send(myself, &commit);
+            self.under_way = Some((commit, worker));
+        }
     }
 }
 

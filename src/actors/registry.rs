@@ -53,8 +53,8 @@ pub(crate) struct Running {
     sequence: u64,
     /// An edit that removes much, waiting for `apply`.
     held: Option<Box<Read>>,
-    _watching: Option<Worker>,
-    _reading: Option<Worker>,
+    watching: Option<Worker>,
+    reading: Option<Worker>,
 }
 
 impl Actor for RegistryActor {
@@ -77,8 +77,8 @@ impl Actor for RegistryActor {
             incarnation,
             sequence: 0,
             held: None,
-            _watching: None,
-            _reading: None,
+            watching: None,
+            reading: None,
         })
     }
 
@@ -130,7 +130,7 @@ impl Running {
             })
         };
         let done = |(fingerprint, read)| Message::Read(fingerprint, read);
-        self._reading = Some(Worker::lasting(myself, work, done));
+        self.reading.replace(Worker::lasting(myself, work, done));
     }
 
     /// Waits for files other than those that were read, or a person's call, then for the files to be still.
@@ -159,7 +159,7 @@ impl Running {
                 }
             }
         };
-        self._watching = Some(Worker::lasting(myself, work, |()| Message::Settled));
+        self.watching.replace(Worker::lasting(myself, work, |()| Message::Settled));
     }
 
     fn consider(&mut self, read: Box<Read>) {
