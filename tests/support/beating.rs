@@ -2,13 +2,11 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use tokio::task::JoinHandle;
-
-use super::{client, daemon::Daemon, wait};
+use super::{client, daemon::Daemon, server::Background, wait};
 
 /// Pings of these agents over HTTP, one round after another. Ends when dropped.
 pub(crate) struct Beating {
-    rounds: JoinHandle<()>,
+    _rounds: Background,
     names: tokio::sync::watch::Sender<BTreeSet<String>>,
 }
 
@@ -21,7 +19,8 @@ impl Beating {
         let base = daemon.url("/ping/");
         let names: BTreeSet<String> = names.into_iter().map(str::to_owned).collect();
         let (sender, receiver) = tokio::sync::watch::channel(names);
-        let rounds = tokio::spawn(async move {
+        let rounds = Background::new();
+        rounds.spawn(async move {
             let client = client();
             loop {
                 let names = receiver.borrow().clone();
@@ -32,7 +31,7 @@ impl Beating {
                 wait::pause(every).await;
             }
         });
-        Self { rounds, names: sender }
+        Self { _rounds: rounds, names: sender }
     }
 
     /// This one beats no more.
@@ -47,11 +46,5 @@ impl Beating {
         self.names.send_modify(|it| {
             it.insert(name.to_owned());
         });
-    }
-}
-
-impl Drop for Beating {
-    fn drop(&mut self) {
-        self.rounds.abort();
     }
 }
