@@ -85,7 +85,11 @@ impl Board {
         let known = std::mem::replace(&mut entry.said, true);
         let now_in = trouble.map(|it| it.0);
         let detail = Text::clean(trouble.map_or("", |it| it.1), DETAIL_CHARACTERS_MAX);
-        if known && entry.trouble == now_in {
+        let same = known && entry.trouble == now_in;
+        // A second bad edit has other mistakes, and whoever mends it reads the incident. A source's words
+        // vary with each try, and are no news.
+        let is_edit = matches!(now_in, Some(Condition::Refused | Condition::Held));
+        if same && !(is_edit && entry.detail != detail) {
             entry.detail = detail;
             return Vec::new();
         }
@@ -100,7 +104,10 @@ impl Board {
             cause: if now_in.is_some() { Cause::Fault(detail.clone()) } else { Cause::Hearing },
             task: None,
         };
-        (entry.trouble, entry.since, entry.detail) = (now_in, at, detail);
+        if !same {
+            entry.since = at;
+        }
+        (entry.trouble, entry.detail) = (now_in, detail);
         if entry.flips.len() == FLIPS_MAX {
             entry.flips.pop();
         }
@@ -182,5 +189,13 @@ mod tests {
         assert_eq!(board.unacknowledged().len(), 3);
         board.acknowledge(&redis, board.epoch, 2);
         assert_eq!(board.unacknowledged().len(), 1);
+
+        let registry: WatchId = "self/registry".parse().unwrap();
+        let edit = |why, second| board.set(&registry, Some((Condition::Refused, why)), at(second));
+        assert_eq!(told(edit("line 3", 6)), "up→refused");
+        assert_eq!(told(edit("line 3", 7)), "");
+        assert_eq!(told(edit("line 9", 8)), "refused→refused", "other mistakes are news");
+        let part = board.parts().into_iter().find(|it| it.watch == registry).unwrap();
+        assert_eq!((part.since, part.detail.as_str()), (at(6), "line 9"));
     }
 }

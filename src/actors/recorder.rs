@@ -195,8 +195,17 @@ impl Running {
                 (Err(Arc::clone(&why)), Some(why))
             }
         };
-        let trouble = trouble.as_deref().map(|why| (Condition::Unwritable, why));
-        self.context.tell(self.context.board.set(&watch, trouble, now));
+        let news = self.context.board.set(
+            &watch,
+            trouble.as_deref().map(|why| (Condition::Unwritable, why)),
+            now,
+        );
+        match (&trouble, news.first().is_some_and(|it| it.from != it.to)) {
+            (Some(why), true) => tracing::error!(%why, "the store cannot be written"),
+            (None, true) => tracing::info!("the store is written again"),
+            (Some(_) | None, false) => {}
+        }
+        self.context.tell(news);
         result
     }
 }

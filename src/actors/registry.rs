@@ -17,7 +17,7 @@ use crate::{
         write::Write,
     },
     ports::{
-        registry::{Read, Registry, Unreadable},
+        registry::{Call, Read, Registry, Unreadable},
         store::Commit,
     },
 };
@@ -34,7 +34,8 @@ const WRITER: &str = "registry";
 pub enum Message {
     /// The files are still: read them.
     Settled,
-    Read(Result<Box<Read>, Unreadable>),
+    /// What was read, and the fingerprint of the files just before: what is written later differs from it.
+    Read(String, Result<Box<Read>, Unreadable>),
     /// A person wants a held edit applied.
     Apply {
         by: Text,
@@ -88,7 +89,6 @@ impl Actor for RegistryActor {
         running: &mut Running,
     ) -> Result<(), ActorProcessingErr> {
         running.read(&myself);
-        running.watch(&myself);
         Ok(())
     }
 
@@ -101,14 +101,16 @@ impl Actor for RegistryActor {
         #[cfg(test)]
         running.context.chaos.in_part("registry").await;
         match message {
-            Message::Settled => {
-                running.read(&myself);
-                running.watch(&myself);
-            }
-            Message::Read(Ok(read)) => running.consider(read),
-            Message::Read(Err(Unreadable(report))) => {
-                running.held = None;
-                running.tell(Some((Condition::Refused, &report)));
+            Message::Settled => running.read(&myself),
+            Message::Read(fingerprint, read) => {
+                running.watch(&myself, fingerprint);
+                match read {
+                    Ok(read) => running.consider(read),
+                    Err(unreadable) => {
+                        running.held = None;
+                        running.tell(Some((Condition::Refused, &unreadable.brief)));
+                    }
+                }
             }
             Message::Apply { by, reply } => drop(reply.send(running.apply(&by))),
             Message::Ping(reply) => drop(reply.send(())),
@@ -121,24 +123,27 @@ impl Running {
     fn read(&mut self, myself: &ActorRef<Message>) {
         let registry = Arc::clone(&self.registry);
         let work = async move {
-            let read = tokio::task::spawn_blocking(move || registry.read()).await;
-            match read {
-                Ok(read) => read.map(Box::new),
-                Err(error) => Err(Unreadable(format!("reading the registry failed: {error}"))),
-            }
+            let both = move || (registry.fingerprint(), registry.read().map(Box::new));
+            tokio::task::spawn_blocking(both).await.unwrap_or_else(|error| {
+                let why = format!("reading the registry failed: {error}");
+                (String::new(), Err(Unreadable::one(why)))
+            })
         };
-        self.reading.replace(Worker::lasting(myself, work, Message::Read));
+        let done = |(fingerprint, read)| Message::Read(fingerprint, read);
+        self.reading.replace(Worker::lasting(myself, work, done));
     }
 
-    /// Waits for a change, then for the files to be still.
-    fn watch(&mut self, myself: &ActorRef<Message>) {
+    /// Waits for files other than those that were read, or a person's call, then for the files to be still.
+    fn watch(&mut self, myself: &ActorRef<Message>, was_read: String) {
         let (context, registry) = (Arc::clone(&self.context), Arc::clone(&self.registry));
         let work = async move {
-            let before = registry.fingerprint();
-            let mut last = before.clone();
-            while last == before {
-                registry.changed().await;
+            let mut last = was_read.clone();
+            while last == was_read {
+                let call = registry.called().await;
                 last = registry.fingerprint();
+                if call == Call::Read {
+                    break;
+                }
             }
             let first = context.clock.now();
             let mut still_since = first;
@@ -203,6 +208,7 @@ impl Running {
         }
         let desk = Arc::clone(&read.wanted.desk);
         context.set_wanted(Arc::clone(&read.wanted));
+        self.registry.adopted(&read);
         context.set_receivers(read.receivers);
         context.at.watches.cast(watches::Message::Reconcile);
         context.at.manager.cast(incident_manager::Message::Reload(desk));

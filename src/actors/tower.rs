@@ -47,6 +47,8 @@ pub struct Seen {
     pub spec: Arc<Spec>,
     pub state: State,
     pub epoch: u64,
+    /// How often its actor was started: 1 unless it failed.
+    pub actor_starts: u64,
     /// Its actor keeps failing and was set aside: since when.
     pub quarantined_since: Option<Timestamp>,
 }
@@ -221,6 +223,7 @@ fn seen(slot: &Slot) -> Seen {
         spec: view.spec,
         state: view.state,
         epoch: view.epoch,
+        actor_starts: slot.incarnation.load(Ordering::Acquire),
         quarantined_since: view.quarantined_since,
     }
 }

@@ -34,6 +34,8 @@ const REMOVED_FACTS_KEPT: SignedDuration = SignedDuration::from_hours(24);
 const FLUSH_MAX: usize = 5_000;
 const ANSWER_WITHIN: Duration = Duration::from_secs(25);
 const WRITER: &str = "watches";
+/// Until when the store has all beats; what came later, a kill may have taken.
+pub const HEARD_UNTIL: &str = "heard_until";
 
 pub enum Message {
     Reconcile,
@@ -66,6 +68,11 @@ pub enum Message {
 pub enum Child {
     Shard(usize),
     Sweeper(usize),
+}
+
+/// Goes with the facts of all that was heard before `now`.
+pub fn heard_until(now: Timestamp) -> Write {
+    Write::Meta { key: HEARD_UNTIL.to_owned(), value: now.to_string() }
 }
 
 pub(crate) struct Watches;
@@ -115,7 +122,7 @@ impl Actor for Watches {
             running.start(&myself, Child::Sweeper(number)).await;
         }
         running.context.ready.store(true, std::sync::atomic::Ordering::Release);
-        running.flush_later(&myself);
+        running.flush(&myself);
         Ok(())
     }
 
@@ -323,14 +330,20 @@ impl Running {
     fn flush(&mut self, myself: &ActorRef<Message>) {
         let mut writes = std::mem::take(&mut self.owed);
         let mut watches = Vec::new();
+        let now = self.context.clock.now();
+        let mut all = true;
         for slot in self.context.slots.all() {
             if FLUSH_MAX <= writes.len() {
+                all = false;
                 break;
             }
             if let Some(facts) = slot.facts(false) {
                 watches.push(facts.watch.clone());
                 writes.push(Write::Facts(Box::new(facts)));
             }
+        }
+        if all {
+            writes.push(heard_until(now));
         }
         self.sequence += 1;
         let commit = Commit {

@@ -157,6 +157,7 @@ async fn serve(start: Start, listener: TcpListener) -> Result<u8, NotStarted> {
     )
     .map_err(|error| NotStarted::new(format!("cannot watch for signals: {error}")))?;
     let read = first_reading(&files, &store).await?;
+    files.adopted(&read);
     let ground = Ground {
         clock: Arc::clone(&clock),
         store,
@@ -222,7 +223,7 @@ async fn open_store(path: &Path, now: Timestamp) -> SharedStore {
 async fn first_reading(files: &Files, store: &SharedStore) -> Result<Read, NotStarted> {
     let report = match files.read() {
         Ok(read) => return Ok(read),
-        Err(report) => report.0,
+        Err(unreadable) => unreadable.report,
     };
     let kept = store.meta(KEPT).await.ok().flatten();
     if let Some(read) = kept.and_then(|text| files.read_kept(&text).ok()) {

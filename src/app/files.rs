@@ -18,17 +18,18 @@ use crate::{
     edges::http::door::Tokens,
     ports::{
         Pending, chain,
-        registry::{Read, Registry, Unreadable},
+        registry::{Call, Read, Registry, Unreadable},
     },
 };
 
-/// Where the file system does not tell of changes (network mounts), the files are looked at this often.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// The files are looked at this often, whatever the file system tells: it is silent about network mounts,
+/// and about a folder that was put in the place of the watched one. A save is acted on within a second.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 pub struct Files {
     registry: RegistryFiles,
     client: reqwest::Client,
-    /// Pings of an agent may need its token: taken over with each good reading.
+    /// Pings of an agent may need its token: taken over with each reading that is adopted.
     tokens: Arc<Tokens>,
     token_for_all: Option<secrecy::SecretString>,
     told: Arc<Notify>,
@@ -55,7 +56,7 @@ impl Files {
         let teller = Arc::clone(&told);
         let watcher = notify::recommended_watcher(move |_| teller.notify_one());
         if let Err(error) = &watcher {
-            tracing::warn!(%error, "the file system does not tell of changes; files are looked at every 2 s");
+            tracing::warn!(%error, "the file system does not tell of changes; files are looked at every half second");
         }
         let files = Self {
             registry: files,
@@ -88,12 +89,12 @@ impl Files {
     }
 
     fn ready(&self, checked: Result<Checked, Report>) -> Result<Read, Unreadable> {
-        let checked = checked.map_err(|report| Unreadable(report.to_string()))?;
+        let checked = checked
+            .map_err(|report| Unreadable { brief: report.brief(), report: report.to_string() })?;
         let receivers = build::receivers(&checked.receivers, &self.client)
-            .map_err(|error| Unreadable(chain(&error)))?;
-        let agents = checked.agent_tokens.iter().map(|(name, token)| (name.clone(), token));
-        self.tokens.replace(self.token_for_all.as_ref(), agents);
-        Ok(Read { wanted: checked.wanted, receivers, text: checked.text })
+            .map_err(|error| Unreadable::one(chain(&error)))?;
+        let agent_tokens = checked.agent_tokens.into_iter().collect();
+        Ok(Read { wanted: checked.wanted, receivers, text: checked.text, agent_tokens })
     }
 }
 
@@ -110,15 +111,23 @@ impl Registry for Files {
         self.registry.fingerprint()
     }
 
-    fn changed(&self) -> Pending<'_, ()> {
+    fn called(&self) -> Pending<'_, Call> {
         Box::pin(async move {
             self.watch_folders();
             let mut hangup = self.hangup.lock().await;
             tokio::select! {
-                () = self.told.notified() => {}
-                _ = hangup.recv() => tracing::info!("told to read the registry (SIGHUP)"),
-                () = tokio::time::sleep(LOOK_EVERY) => {}
+                () = self.told.notified() => Call::Look,
+                _ = hangup.recv() => {
+                    tracing::info!("told to read the registry (SIGHUP)");
+                    Call::Read
+                }
+                () = tokio::time::sleep(LOOK_EVERY) => Call::Look,
             }
         })
+    }
+
+    fn adopted(&self, read: &Read) {
+        let agents = read.agent_tokens.iter().map(|(name, token)| (name.clone(), token));
+        self.tokens.replace(self.token_for_all.as_ref(), agents);
     }
 }

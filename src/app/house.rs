@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use ractor::{Actor, ActorRef, SpawnErr, rpc::CallResult};
 
 use crate::{
@@ -21,6 +22,7 @@ use crate::{
         slot::{Beginning, epoch_after},
         slots::Slots,
         tower::{Strangers, self_registered},
+        watches::{HEARD_UNTIL, heard_until},
     },
     domain::{
         id::{Kind, Name, WatchId},
@@ -74,7 +76,11 @@ pub async fn prepare(ground: Ground) -> Result<Shared, StoreError> {
     let wanted = Arc::clone(&ground.read.wanted);
     let slots = Slots::new(wanted.agents.len().max(opened.facts.len()));
     let last_epoch = opened.last_epoch;
-    let absent_since = opened.life_stamp.map_or(now, |stamp| stamp.min(now));
+    // Beats of the last seconds before a kill are not in the store, though commits of others are: where
+    // nobody can know whether an agent beat, we were away.
+    let heard_until = ground.store.meta(HEARD_UNTIL).await.ok().flatten();
+    let heard_until = heard_until.and_then(|it| it.parse().ok());
+    let absent_since = opened.life_stamp.into_iter().chain(heard_until).fold(now, Timestamp::min);
     let removed = furnish(&slots, &wanted, opened, now);
     let sources: Vec<&str> = ground.sources.iter().map(String::as_str).collect();
     let suspended = ground.clock.suspended();
@@ -114,7 +120,7 @@ fn furnish(
     slots: &Slots,
     wanted: &Wanted,
     opened: Opened,
-    now: jiff::Timestamp,
+    now: Timestamp,
 ) -> HashMap<WatchId, Facts> {
     let mut kept: HashMap<WatchId, Facts> =
         opened.facts.into_iter().map(|facts| (facts.watch.clone(), facts)).collect();
@@ -161,12 +167,14 @@ pub async fn raise(parts: Parts) -> Result<ActorRef<root::Message>, SpawnErr> {
 
 /// Commits what beats have moved since the last flush, then ends the tree.
 pub async fn take_down(context: &Shared, root: ActorRef<root::Message>) {
+    let heard = heard_until(context.clock.now());
     let writes: Vec<Write> = context
         .slots
         .all()
         .iter()
         .filter_map(|slot| slot.facts(false))
         .map(|facts| Write::Facts(Box::new(facts)))
+        .chain([heard])
         .collect();
     let commit =
         Commit { writer: "stop", incarnation: context.next_incarnation(), sequence: 1, writes };

@@ -7,9 +7,9 @@ use super::{
     logging,
 };
 use crate::{
-    config::{self, Environment, Report, Sources},
+    config::{self, Environment, Place, Report, Sources},
     domain::registry::Wanted,
-    edges::cli::local::{Checked, Files, Local, Reach, Which},
+    edges::cli::local::{Checked, Files, Finding, Local, Reach, Which},
 };
 
 /// The process as it was called.
@@ -65,6 +65,18 @@ impl Here {
     }
 }
 
+fn found(finding: config::Finding) -> Finding {
+    let (place, line, column) = match finding.place {
+        Place::File { path, line, column, .. } => (path, Some(line), Some(column)),
+        Place::Named(place) => (place, None, None),
+    };
+    let level = match finding.level {
+        config::Level::Error => "error",
+        config::Level::Warning => "warning",
+    };
+    Finding { level, message: finding.message, place, line, column, help: finding.help }
+}
+
 impl Local for Here {
     fn variable(&self, name: &str) -> Option<String> {
         self.environment.get(name).map(ToOwned::to_owned)
@@ -82,9 +94,14 @@ impl Local for Here {
         }
     }
 
-    fn check(&self, files: &Files, offline: bool, _colour: bool) -> Checked {
-        let report = config::read(&self.sources(files, offline)).report;
-        Checked { ok: !report.has_errors(), text: report.to_string() }
+    fn check(&self, files: &Files, offline: bool) -> Checked {
+        let reading = config::read(&self.sources(files, offline));
+        Checked {
+            ok: !reading.report.has_errors(),
+            files: reading.files.iter().map(|it| it.display().to_string()).collect(),
+            text: reading.report.to_string(),
+            findings: reading.report.findings.into_iter().map(found).collect(),
+        }
     }
 
     fn wanted(&self, files: &Files) -> Result<Wanted, String> {

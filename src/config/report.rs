@@ -11,6 +11,8 @@ use std::{collections::HashMap, fmt};
 
 /// Findings that are printed; the count says how many there are.
 const SHOWN_MAX: usize = 100;
+/// Mistakes that one line tells of.
+const BRIEF_MAX: usize = 3;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Level {
@@ -58,6 +60,18 @@ impl Finding {
         help: impl Into<String>,
     ) -> Self {
         Self { level: Level::Warning, message: message.into(), place, help: help.into() }
+    }
+}
+
+impl Finding {
+    /// `registry.toml:12:1: unknown key …: did you mean `stall_after`?`
+    fn brief(&self) -> String {
+        let place = match &self.place {
+            Place::File { path, line, column, .. } => format!("{path}:{line}:{column}"),
+            Place::Named(place) => place.clone(),
+        };
+        let help = if self.help.is_empty() { "" } else { ": " };
+        format!("{place}: {}{help}{}", self.message, self.help)
     }
 }
 
@@ -128,6 +142,19 @@ impl Report {
             .map(|(count, word)| format!("{count} {word}{}", if count == 1 { "" } else { "s" }))
             .collect();
         words.join(", ")
+    }
+}
+
+impl Report {
+    /// The first mistakes in one line: what an incident says of a bad edit.
+    pub fn brief(&self) -> String {
+        let errors: Vec<&Finding> =
+            self.findings.iter().filter(|it| it.level == Level::Error).collect();
+        let mut words: Vec<String> = errors.iter().take(BRIEF_MAX).map(|it| it.brief()).collect();
+        if BRIEF_MAX < errors.len() {
+            words.push(format!("and {} more, see `atalaya check`", errors.len() - BRIEF_MAX));
+        }
+        words.join("; ")
     }
 }
 
@@ -251,6 +278,25 @@ fn mask_password(shown: &mut [char], from: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_bad_edit_is_told_in_one_line() {
+        let place = |line| Place::File {
+            path: "registry.toml".into(),
+            line,
+            column: 1,
+            text: "stall_afer = 1".into(),
+            width: 10,
+        };
+        let error = |line| Finding::error(place(line), "unknown key `x`", "did you mean `y`?");
+        let warning = Finding::warning(Place::Named("REDIS_URL".into()), "unused", "");
+        let report = Report::new(vec![error(3), warning]);
+        assert_eq!(report.brief(), "registry.toml:3:1: unknown key `x`: did you mean `y`?");
+        let report = Report::new((1..=5).map(error).collect());
+        assert!(report.brief().ends_with("`y`?; and 2 more, see `atalaya check`"), "{report}");
+        let file = Finding::error(Place::Named("registry.toml".into()), "cannot open it", "");
+        assert_eq!(Report::new(vec![file]).brief(), "registry.toml: cannot open it");
+    }
 
     #[test]
     fn a_marked_line_never_shows_a_secret_and_keeps_its_columns() {

@@ -44,7 +44,9 @@ impl Controller {
 fn meant(typed: Option<&str>, known: &[ReceiverId]) -> Result<Vec<ReceiverId>, Refusal> {
     let Some(typed) = typed else {
         return match known {
-            [] => Err(Refusal::refused("there is no receiver yet: set one up first")),
+            [] => Err(Refusal::refused(
+                "nobody is told yet: set chat in [telegram] of atalaya.toml, or a [[receiver]] in registry.toml",
+            )),
             all => Ok(all.to_vec()),
         };
     };

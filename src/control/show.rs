@@ -67,6 +67,9 @@ pub struct AgentDetail {
     #[serde(flatten)]
     pub agent: AgentView,
     pub watched_since: Timestamp,
+    /// How often its actor was started in this run: 1 unless it failed. An edit of the registry that
+    /// leaves the agent as it is does not move it.
+    pub actor_starts: u64,
     pub first_beat_within: String,
     pub stall_after: Option<String>,
     pub loop_after: Option<u32>,
@@ -107,7 +110,7 @@ pub struct IncidentDetail {
     pub incident: IncidentView,
     pub relapses: Vec<Timestamp>,
     pub chain: Vec<LinkView>,
-    /// Beside the incident's own `told`, which names the receivers.
+    /// `told` names who heard; these are the messages.
     pub deliveries: Vec<DeliveryView>,
     pub next: Vec<NextView>,
 }
@@ -190,6 +193,7 @@ impl Controller {
         AgentDetail {
             agent: AgentView::of(seen, shown, &self.sources, incident),
             watched_since: state.watched_since,
+            actor_starts: seen.actor_starts,
             first_beat_within: written(spec.first_beat_within),
             stall_after: spec.stall_after.map(written),
             loop_after: spec.loop_after,

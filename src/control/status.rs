@@ -10,6 +10,7 @@ use crate::{
     domain::{
         id::Kind,
         incident::{Incident, Severity},
+        text::Text,
         watch::agent::Verdict,
     },
 };
@@ -55,6 +56,9 @@ pub struct StatusView {
     pub registry_read_at: Timestamp,
     /// Open incidents, worst first.
     pub troubles: Vec<IncidentView>,
+    /// Why they are not known: the store cannot be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub troubles_unknown: Option<String>,
     /// Agents in all.
     pub agents: usize,
     /// The same by verdict, those that are well first.
@@ -72,7 +76,8 @@ pub struct StatusView {
 impl StatusView {
     /// A critical incident is open, acknowledged or not.
     pub fn is_bad_news(&self) -> bool {
-        self.troubles.iter().any(|it| it.is_open() && it.is_critical())
+        self.troubles_unknown.is_some()
+            || self.troubles.iter().any(|it| it.is_open() && it.is_critical())
     }
 }
 
@@ -116,7 +121,11 @@ impl Controller {
     pub(super) async fn status(&self) -> Result<StatusView, Refusal> {
         let now = self.tower.now();
         let health = self.tower.health();
-        let mut open = self.open_incidents(None).await?;
+        // Who asks while the store is in trouble wants to know what can be known.
+        let (mut open, unknown_why) = match self.open_incidents(None).await {
+            Ok(open) => (open, None),
+            Err(refusal) => (Vec::new(), Some(refusal.text)),
+        };
         worst_first(&mut open);
         let watches = self.tower.watches();
         Ok(StatusView {
@@ -127,13 +136,14 @@ impl Controller {
             started_at: health.started_at,
             registry_read_at: health.registry_read_at,
             troubles: open.iter().map(IncidentView::of).collect(),
+            troubles_unknown: unknown_why,
             agents: watches.len(),
             verdicts: count(watches.iter().map(|it| it.spec.shown(&it.state, now))),
             unknown: self.tower.unknown().len(),
             parts: self.part_views(),
             store: StoreView {
                 kind: self.tower.store().kind().to_owned(),
-                bytes: self.tower.store().size().await?.bytes,
+                bytes: self.tower.store().size().await.map_or(0, |it| it.bytes),
             },
             restarts: health.restarts,
             refused_beats: health.refused_beats,
@@ -141,12 +151,21 @@ impl Controller {
     }
 
     pub(super) fn part_views(&self) -> Vec<PartView> {
-        let owed = self.tower.health().owed;
+        let health = self.tower.health();
         let view = |part: &Part| {
-            let owed = owed.iter().find(|(receiver, _)| receiver.watch() == part.watch);
+            let owed = health.owed.iter().find(|(receiver, _)| receiver.watch() == part.watch);
             let none = (part.watch.kind == Kind::Receiver).then_some(0);
             PartView::of(part, owed.map(|(_, count)| *count).or(none))
         };
-        self.tower.parts().iter().map(view).collect()
+        let mut parts = self.tower.parts();
+        // The board learns of a receiver when something was sent to it; until then it may be owed a lot.
+        for receiver in &(self.settings)().receivers {
+            let watch = receiver.id.watch();
+            if !parts.iter().any(|it| it.watch == watch) {
+                let detail = Text::clean("", 1);
+                parts.push(Part { watch, trouble: None, since: health.started_at, detail });
+            }
+        }
+        parts.iter().map(view).collect()
     }
 }

@@ -92,6 +92,7 @@ fn seen() -> Seen {
         spec: Arc::new(spec()),
         state,
         epoch: 1,
+        actor_starts: 1,
         quarantined_since: None,
     }
 }

@@ -2,8 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
+use secrecy::SecretString;
+
 use super::{Pending, notifier::Notifier};
-use crate::domain::{id::ReceiverId, registry::Wanted};
+use crate::domain::{
+    id::{Name, ReceiverId},
+    registry::Wanted,
+};
 
 /// A receiver ready to send. Equal `fingerprint`s mean equal settings: the old one is kept.
 #[derive(Clone)]
@@ -26,11 +31,35 @@ pub struct Read {
     pub receivers: Vec<ReadyReceiver>,
     /// All files as one text: kept in the store as the last good registry.
     pub text: String,
+    /// Agents whose beats must show a token.
+    pub agent_tokens: Vec<(Name, SecretString)>,
 }
 
-/// Why the files were refused: the whole report as `atalaya check` prints it.
+/// Why to look at the files again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Call {
+    /// They may have changed.
+    Look,
+    /// A person wants them read, changed or not: what they name (a secret's file) may have changed.
+    Read,
+}
+
+/// Why the files were refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unreadable(pub String);
+pub struct Unreadable {
+    /// The whole report as `atalaya check` prints it.
+    pub report: String,
+    /// The same in one line, for an incident.
+    pub brief: String,
+}
+
+impl Unreadable {
+    /// What one line says whole.
+    pub fn one(why: impl Into<String>) -> Self {
+        let brief: String = why.into();
+        Self { report: format!("error: {brief}"), brief }
+    }
+}
 
 pub trait Registry: Send + Sync + 'static {
     /// Reads and checks the files as they are now.
@@ -42,7 +71,10 @@ pub trait Registry: Send + Sync + 'static {
     /// A digest of the files' present content; differs when anything was written.
     fn fingerprint(&self) -> String;
 
-    /// Resolves when a file may have changed (inotify, SIGHUP), or at the latest after a few seconds where the
-    /// file system does not tell.
-    fn changed(&self) -> Pending<'_, ()>;
+    /// Resolves when a file may have changed (inotify), when a person calls (SIGHUP), or at the latest after
+    /// half a second: not every file system tells.
+    fn called(&self) -> Pending<'_, Call>;
+
+    /// This reading is in force from now on: whose beats need a token follows it.
+    fn adopted(&self, read: &Read);
 }

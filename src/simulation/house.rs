@@ -340,6 +340,7 @@ fn read_of(names: &[&str], spec: &Arc<Spec>, phone: &Arc<Sink>, hook: &Arc<Sink>
         }),
         receivers: vec![ready("phone", true, phone), ready("hook", false, hook)],
         text: names.join("\n"),
+        agent_tokens: Vec::new(),
     }
 }
 

@@ -139,7 +139,7 @@ async fn an_unchanged_agent_keeps_its_actor_when_the_registry_changes() {
     assert!(house.tower.watch("nova").is_some());
     assert!(house.tower.watch("lisa").is_none());
     assert_eq!(slot.actor().expect("still there").get_id(), actor);
-    house.paper.write(Err(crate::ports::registry::Unreadable("line 3: no".to_owned())));
+    house.paper.write(Err(crate::ports::registry::Unreadable::one("line 3: no")));
     house.pass(1.0).await;
     assert_eq!(house.open().await, ["self/registry refused"]);
     assert!(house.tower.watch("nova").is_some(), "a bad edit changes nothing");

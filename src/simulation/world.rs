@@ -23,7 +23,7 @@ use crate::{
         Pending,
         clock::Clock,
         notifier::{Context as Sending, Notifier},
-        registry::{Read, Registry, Unreadable},
+        registry::{Call, Read, Registry, Unreadable},
         service_manager::ServiceManager,
         source::{Ear, Source, SourceEnded},
     },
@@ -185,9 +185,14 @@ impl Registry for Paper {
         lock(&self.version).to_string()
     }
 
-    fn changed(&self) -> Pending<'_, ()> {
-        Box::pin(self.changed.notified())
+    fn called(&self) -> Pending<'_, Call> {
+        Box::pin(async {
+            self.changed.notified().await;
+            Call::Look
+        })
     }
+
+    fn adopted(&self, _: &Read) {}
 }
 
 pub(super) struct Nobody;

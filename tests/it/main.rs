@@ -3,10 +3,15 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod alone;
 mod away;
 mod blind;
 mod clocks;
+mod command_line;
 mod door;
+mod edits;
 mod harness;
 mod heard;
+mod settings;
 mod snippets;
+mod store;

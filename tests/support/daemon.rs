@@ -331,6 +331,18 @@ impl Daemon {
         }
     }
 
+    /// From now on the CLI asks over HTTP.
+    pub(crate) fn over_http(self) -> Self {
+        let url = self.url("");
+        self.with_env("ATALAYA_URL", &url)
+    }
+
+    /// One more environment variable for the CLI, and for the daemon's next start.
+    pub(crate) fn with_env(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     /// The CLI with `--json` behind; bad news (exit code 1) is an answer too.
     pub(crate) async fn cli_json(&self, words: &[&str]) -> Value {
         let said = self.cli(&[words, &["--json"]].concat()).await;

@@ -11,8 +11,10 @@ use std::{
 
 use serde_json::Value;
 
+pub(crate) mod beating;
 pub(crate) mod beats;
 pub(crate) mod daemon;
+pub(crate) mod disk;
 pub(crate) mod netns;
 pub(crate) mod proxy;
 pub(crate) mod redis;

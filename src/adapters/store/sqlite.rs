@@ -61,6 +61,8 @@ struct Writer {
     fences: Fences,
     /// The file was read through and found whole.
     checked: bool,
+    /// Which file was opened first: another one in its place knows nothing of what is open.
+    opened: Option<(u64, u64)>,
 }
 
 type Done<T> = Result<T, StoreError>;
@@ -142,7 +144,10 @@ impl Shared {
             }
             Err(trouble) => {
                 let error = told(operation, trouble, &self.path);
-                writer.checked &= error.kind != Fault::Damaged;
+                if error.kind == Fault::Damaged {
+                    // Whoever mends it puts another file there.
+                    (writer.checked, writer.opened) = (false, None);
+                }
                 // A connection opened on a full disk finds no room for its log; the old one has it.
                 let may_stay = matches!(error.kind, Fault::Full | Fault::Busy);
                 writer.connection = Some(connection).filter(|it| may_stay && it.is_autocommit());
@@ -152,12 +157,18 @@ impl Shared {
     }
 
     fn take_writer(&self, writer: &mut Writer, operation: &'static str) -> Done<Connection> {
+        let found = sqlite_file::identity(&self.path);
+        // SQLite itself would go on to write where nobody finds it.
+        if writer.opened.is_some() && writer.opened != found {
+            return Err(told(operation, Trouble::Moved, &self.path));
+        }
         if let Some(connection) = writer.connection.take() {
             return Ok(connection);
         }
         let connection = sqlite_file::open_writer(&self.path, !writer.checked)
             .map_err(|trouble| told(operation, trouble, &self.path))?;
         writer.checked = true;
+        writer.opened = sqlite_file::identity(&self.path);
         Ok(connection)
     }
 
@@ -457,6 +468,23 @@ mod tests {
         told(&refused(&store).await, Fault::Damaged, &["damaged", "atalaya.db", "backup"]);
         fs::remove_file(file.path()).unwrap();
         stand(&store, vec![meta("k", "v")]).await;
+    }
+
+    #[tokio::test]
+    async fn a_file_that_was_moved_is_told_and_once_it_is_back_the_same_store_goes_on() {
+        let file = File::new();
+        let store = SqliteStore::new(file.path());
+        store.open().await.expect("opens");
+        let elsewhere = file.path().with_extension("elsewhere");
+        fs::rename(file.path(), &elsewhere).expect("moved");
+        let error = refused(&store).await;
+        assert!(error.to_string().contains("not there any more"), "{error}");
+        fs::write(file.path(), "").expect("another file in its place");
+        assert!(refused(&store).await.to_string().contains("not there any more"));
+        fs::rename(&elsewhere, file.path()).expect("moved back");
+        let again = vec![commit(vec![meta("k", "v")])];
+        store.commit(again, at(0)).await.expect("it is written again");
+        assert_eq!(store.meta("k").await.expect("reads").as_deref(), Some("v"));
     }
 
     #[tokio::test]

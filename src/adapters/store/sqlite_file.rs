@@ -3,7 +3,7 @@
 use std::{
     error::Error,
     fs,
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -50,6 +50,9 @@ pub(super) enum Trouble {
     Newer { found: i64, known: i64 },
     #[error("it is the database of another program ({0:#x}), left untouched: name another file")]
     Foreign(i64),
+    /// What is written would be lost with the last handle on it.
+    #[error("it was moved or deleted while in use")]
+    Moved,
     #[error("the work on the store was cut off")]
     CutOff,
 }
@@ -85,6 +88,11 @@ pub(super) fn open_reader(path: &Path) -> Result<Connection, Trouble> {
     let connection = open(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     connection.pragma_update(None, "query_only", true)?;
     Ok(connection)
+}
+
+/// Which file lies at the path: device and number; none where there is none.
+pub(super) fn identity(path: &Path) -> Option<(u64, u64)> {
+    fs::metadata(path).ok().map(|it| (it.dev(), it.ino()))
 }
 
 /// Bytes of the file and its log.
@@ -158,6 +166,10 @@ pub(super) fn told(operation: &'static str, trouble: Trouble, path: &Path) -> St
     let file = path.display();
     let folder = folder(path).display().to_string();
     let plain = match kind {
+        _ if matches!(trouble, Trouble::Moved) => format!(
+            "{file} is not there any more: put it back and writing goes on, or start atalaya again, which \
+             begins a new one"
+        ),
         Fault::Full => format!(
             "the disk of {folder} is full: free space there; nothing stored was lost, and writing goes on \
              by itself"
@@ -180,14 +192,17 @@ pub(super) fn told(operation: &'static str, trouble: Trouble, path: &Path) -> St
         ),
         Fault::Other => format!("{file}: {trouble}"),
     };
-    StoreError { operation, plain, kind, source: Some(Box::new(trouble)) }
+    // Words that hold the cause already would say it twice.
+    let is_said = matches!(kind, Fault::NewerSchema | Fault::Other);
+    let source = (!is_said).then(|| Box::new(trouble) as Box<dyn Error + Send + Sync>);
+    StoreError { operation, plain, kind, source }
 }
 
 fn fault(trouble: &Trouble, path: &Path) -> Fault {
     match trouble {
         Trouble::Newer { .. } => Fault::NewerSchema,
         Trouble::Damaged(_) => Fault::Damaged,
-        Trouble::Foreign(_) | Trouble::CutOff => Fault::Other,
+        Trouble::Foreign(_) | Trouble::Moved | Trouble::CutOff => Fault::Other,
         Trouble::File(error) => file_fault(error),
         Trouble::Sqlite(error) => sqlite_fault(error, path),
         // refinery wraps SQLite's error.

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use secrecy::SecretString;
+use serde::Serialize;
 
 use crate::domain::registry::Wanted;
 
@@ -15,11 +16,32 @@ pub struct Files {
 }
 
 /// What `check` found.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Checked {
-    /// The whole report, each error with file, line and how to mend it.
-    pub text: String,
+    /// Nothing that keeps the daemon from starting; there may be warnings.
     pub ok: bool,
+    /// The files that were read; empty: built-in settings.
+    pub files: Vec<String>,
+    pub findings: Vec<Finding>,
+    /// The whole report, each error with file, line and how to mend it.
+    #[serde(skip)]
+    pub text: String,
+}
+
+/// One thing that `check` found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// `error` or `warning`.
+    pub level: &'static str,
+    pub message: String,
+    /// The file, or the variable in words.
+    pub place: String,
+    /// From 1; none where the place is no line of a file.
+    pub line: Option<usize>,
+    /// In characters, from 1.
+    pub column: Option<usize>,
+    /// How to mend it.
+    pub help: String,
 }
 
 /// How the daemon of a configuration is reached: `[http] socket`, `bind` and `token`.
@@ -48,7 +70,7 @@ pub trait Local {
     fn run(&self, files: &Files) -> u8;
 
     /// Checks the files; offline, absent secret files and unreachable receivers only warn.
-    fn check(&self, files: &Files, offline: bool, colour: bool) -> Checked;
+    fn check(&self, files: &Files, offline: bool) -> Checked;
 
     /// Reads and checks the registry.
     ///

@@ -24,9 +24,9 @@ use serde::Serialize;
 use self::{
     exit::Exit,
     find::Address,
-    local::{Files, Local, Reach, Which},
+    local::{Checked, Files, Local, Reach, Which},
     render::Scene,
-    terminal::{Colour, Terminal},
+    terminal::{Colour, Mood, Terminal},
 };
 use crate::{
     control::{
@@ -315,9 +315,13 @@ impl Call<'_> {
     }
 
     fn check(&self, offline: bool) -> Ended {
-        let checked = self.local.check(&self.files(), offline, self.terminal.colour);
+        let checked = self.local.check(&self.files(), offline);
+        if self.everywhere.json {
+            let exit = if checked.ok { Exit::Well } else { Exit::BadNews };
+            return Ended::said(exit, json(&checked));
+        }
         if checked.ok {
-            return Ended::said(Exit::Well, checked.text);
+            return Ended::said(Exit::Well, self.found_well(&checked));
         }
         let mut text = checked.text;
         // A bad edit changes nothing, which is worth knowing to who just made one.
@@ -328,6 +332,18 @@ impl Call<'_> {
             text = format!("{}\n{}", text.trim_end(), render::keeps_running(&status, &told.scene));
         }
         Ended::said(Exit::BadNews, text)
+    }
+
+    fn found_well(&self, checked: &Checked) -> String {
+        let what = match checked.files.as_slice() {
+            [] => "no files: built-in settings".to_owned(),
+            files => format!("{}: no mistakes", files.join(", ")),
+        };
+        let well = self.terminal.paint(Mood::Good, self.terminal.glyph("✓"));
+        if checked.text.is_empty() {
+            return format!("{well} {what}");
+        }
+        format!("{}\n{well} {what}", checked.text)
     }
 
     fn plan(&self) -> Ended {

@@ -6,11 +6,15 @@ use crate::{
         incidents::IncidentView,
         status::{PartView, StatusView},
     },
+    domain::text::Text,
     edges::cli::terminal::{Mood, Table},
 };
 
 /// Troubles that are listed singly; the rest is counted.
 const TROUBLES_MAX: usize = 20;
+
+/// Characters of a cause in a list; `show` and `why` have it whole.
+const NOTE_SHOWN_MAX: usize = 60;
 
 /// Where the clock stands in the first line.
 const CLOCK_COLUMN: usize = 66;
@@ -25,7 +29,12 @@ pub(super) fn text(view: &StatusView, scene: &Scene) -> String {
     if !view.ready {
         lines.push(scene.paint(Mood::Warning, "starting: it does not judge yet"));
     }
-    lines.extend(troubles(&view.troubles, scene));
+    if let Some(why) = &view.troubles_unknown {
+        let glyph = scene.terminal.glyph("✗");
+        lines.push(scene.paint(Mood::Bad, &format!("{glyph} incidents are not known: {why}")));
+    } else {
+        lines.extend(troubles(&view.troubles, scene));
+    }
     lines.push(String::new());
     lines.extend(counts(view, scene));
     lines.join("\n")
@@ -58,7 +67,7 @@ fn troubles(troubles: &[IncidentView], scene: &Scene) -> Vec<String> {
 pub(super) fn note(incident: &IncidentView, scene: &Scene) -> String {
     match (&incident.acknowledged_by, incident.acknowledged_until) {
         (Some(by), Some(until)) => format!("{by} has it until {}", scene.minute(until)),
-        _ => incident.cause.clone(),
+        _ => Text::clean(&incident.cause, NOTE_SHOWN_MAX).to_string(),
     }
 }
 

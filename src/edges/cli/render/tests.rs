@@ -121,6 +121,7 @@ pub(in crate::edges::cli) fn status() -> StatusView {
         started_at: "2026-11-14T23:15:20Z".parse().expect("a moment"),
         registry_read_at: at("02:10:31"),
         troubles: vec![incident(412, "agent/mary"), held()],
+        troubles_unknown: None,
         agents: 6,
         verdicts: vec![count("up", 4), count("idle", 1), count("down", 1)],
         unknown: 1,
@@ -218,6 +219,7 @@ fn show_tells_all_that_is_known_of_an_agent() {
     let detail = AgentDetail {
         agent: mary(),
         watched_since: at("01:00:00"),
+        actor_starts: 1,
         first_beat_within: "2m".to_owned(),
         stall_after: Some("30m".to_owned()),
         loop_after: None,
