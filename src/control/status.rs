@@ -10,6 +10,7 @@ use crate::{
     domain::{
         id::Kind,
         incident::{Incident, Severity},
+        text::Text,
         watch::agent::Verdict,
     },
 };
@@ -141,12 +142,21 @@ impl Controller {
     }
 
     pub(super) fn part_views(&self) -> Vec<PartView> {
-        let owed = self.tower.health().owed;
+        let health = self.tower.health();
         let view = |part: &Part| {
-            let owed = owed.iter().find(|(receiver, _)| receiver.watch() == part.watch);
+            let owed = health.owed.iter().find(|(receiver, _)| receiver.watch() == part.watch);
             let none = (part.watch.kind == Kind::Receiver).then_some(0);
             PartView::of(part, owed.map(|(_, count)| *count).or(none))
         };
-        self.tower.parts().iter().map(view).collect()
+        let mut parts = self.tower.parts();
+        // The board learns of a receiver when something was sent to it; until then it may be owed a lot.
+        for receiver in &(self.settings)().receivers {
+            let watch = receiver.id.watch();
+            if !parts.iter().any(|it| it.watch == watch) {
+                let detail = Text::clean("", 1);
+                parts.push(Part { watch, trouble: None, since: health.started_at, detail });
+            }
+        }
+        parts.iter().map(view).collect()
     }
 }
