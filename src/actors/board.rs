@@ -8,7 +8,7 @@ use std::{
 
 use jiff::Timestamp;
 
-use super::{context::lock, slots::epoch_after};
+use super::{context::lock, slot::epoch_after};
 use crate::domain::{
     id::{Origin, WatchId},
     text::Text,

@@ -39,9 +39,8 @@ pub(crate) struct Chaos {
 
 impl Chaos {
     pub(crate) fn before_start(&self, watch: &WatchId) {
-        if let Some(Harm::PanicAtStart) = take_if(&self.watches, watch, Harm::PanicAtStart) {
-            panic!("chaos: {watch} at its start");
-        }
+        let ordered = take_if(&self.watches, watch, Harm::PanicAtStart);
+        assert!(ordered.is_none(), "chaos: {watch} at its start");
     }
 
     pub(crate) async fn in_handler(&self, watch: &WatchId) {
@@ -55,9 +54,8 @@ impl Chaos {
 
     pub(crate) fn before_part(&self, part: &'static str) {
         assert!(!lock(&self.kept_down).contains(part), "chaos: {part} is kept down");
-        if take_if(&self.parts, &part, Harm::PanicAtStart).is_some() {
-            panic!("chaos: {part} at its start");
-        }
+        let ordered = take_if(&self.parts, &part, Harm::PanicAtStart);
+        assert!(ordered.is_none(), "chaos: {part} at its start");
     }
 
     pub(crate) async fn in_part(&self, part: &'static str) {

@@ -7,10 +7,11 @@ use std::{
     time::Duration,
 };
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 
 use super::{
+    alarm::Alarm,
     context::{Shared, lock},
     outbox,
     recorder::{self, Recorded},
@@ -40,9 +41,6 @@ const AUDIT_SLICE: usize = 1_000;
 const BATCH_MAX: usize = 2_000;
 /// A watch whose flips killed the manager so often is set aside.
 const CRASHES_MAX: u32 = 3;
-/// The clock is looked at this often even if the desk names no deadline.
-const ALARM_MAX: SignedDuration = SignedDuration::from_secs(60);
-
 pub enum Message {
     Flips(Vec<Flip>),
     Ask(Ask, RpcReplyPort<Answer>),
@@ -51,7 +49,7 @@ pub enum Message {
     Loaded(Option<recorder::Book>),
     Recorded(Option<Recorded>),
     Retry,
-    Alarm(u64),
+    Alarm,
     /// Compare slots with open incidents, from this place of the table on.
     Audit(usize),
     Ping(RpcReplyPort<()>),
@@ -84,7 +82,7 @@ pub(crate) struct Running {
     undelivered: Vec<Undelivered>,
     under_way: Option<UnderWay>,
     loading: Option<Worker>,
-    alarm: u64,
+    alarm: Alarm<Message>,
     set_aside: HashSet<WatchId>,
 }
 
@@ -113,7 +111,7 @@ impl Actor for IncidentManager {
             undelivered: Vec::new(),
             under_way: None,
             loading: None,
-            alarm: 0,
+            alarm: Alarm::default(),
             set_aside,
         })
     }
@@ -148,8 +146,7 @@ impl Actor for IncidentManager {
             Message::Recorded(recorded) => running.recorded(&myself, recorded)?,
             Message::Retry if running.desk.is_none() => running.load(&myself),
             Message::Retry => running.send(&myself),
-            Message::Alarm(generation) if generation == running.alarm => running.tick(&myself),
-            Message::Alarm(_) => {}
+            Message::Alarm => running.tick(&myself),
             Message::Audit(from) => running.audit(&myself, from),
             Message::Ping(reply) => drop(reply.send(())),
         }
@@ -193,12 +190,9 @@ impl Running {
 
     fn loaded(&mut self, myself: &ActorRef<Message>, book: Option<recorder::Book>) {
         self.loading = None;
-        let (mut restored, unreadable) = match book {
-            Some(Ok(book)) => book,
-            Some(Err(_)) | None => {
-                myself.send_after(RETRY_AFTER, || Message::Retry);
-                return;
-            }
+        let Some(Ok((mut restored, unreadable))) = book else {
+            myself.send_after(RETRY_AFTER, || Message::Retry);
+            return;
         };
         let now = self.context.clock.now();
         let mut aside: Vec<Incident> = Vec::new();
@@ -331,15 +325,10 @@ impl Running {
 
     fn set_alarm(&mut self, myself: &ActorRef<Message>) {
         let Some(desk) = &self.desk else { return };
-        let now = self.context.clock.now();
-        let wait = desk
-            .deadline()
-            .map_or(ALARM_MAX, |it| it.duration_since(now).min(ALARM_MAX))
-            .max(SignedDuration::from_millis(1));
-        self.alarm += 1;
-        let generation = self.alarm;
-        let wait = Duration::try_from(wait).unwrap_or_default();
-        myself.send_after(wait, move || Message::Alarm(generation));
+        match desk.deadline() {
+            Some(at) => self.alarm.set(myself, at, self.context.clock.now(), || Message::Alarm),
+            None => self.alarm.clear(),
+        }
     }
 
     fn commit(

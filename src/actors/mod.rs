@@ -15,6 +15,7 @@
 //! └─ Pulse             asks for progress; only then feeds the watchdog
 //! ```
 
+mod alarm;
 pub mod board;
 #[cfg(test)]
 pub(crate) mod chaos;
@@ -31,6 +32,7 @@ pub mod recorder;
 pub mod registry;
 pub mod root;
 mod shard;
+pub mod slot;
 pub mod slots;
 pub mod sources;
 mod sweeper;

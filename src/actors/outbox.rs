@@ -11,6 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
 
 use super::{
+    alarm::Alarm,
     context::{Shared, lock},
     incident_manager,
     notifier::{self, NotifierActor},
@@ -36,7 +37,7 @@ use crate::{
 
 const WRITER: &str = "outbox";
 /// The store is asked for rows that no message announced this often.
-const RECONCILE_EVERY: Duration = Duration::from_secs(60);
+const RECONCILE_EVERY: Duration = Duration::from_mins(1);
 /// A load that failed is tried again after this.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 const STORE_WITHIN: Duration = Duration::from_secs(25);
@@ -66,7 +67,7 @@ pub enum Message {
         attempt: Attempt,
     },
     /// See what is due.
-    Look(u64),
+    Look,
     Recorded(Option<Recorded>),
     Start(ReceiverId),
     Ping(RpcReplyPort<()>),
@@ -95,7 +96,8 @@ pub(crate) struct Running {
     writes: Vec<Write>,
     under_way: Option<(Commit, Worker)>,
     loading: Option<Worker>,
-    look: u64,
+    looks_soon: bool,
+    alarm: Alarm<Message>,
 }
 
 impl Actor for Outbox {
@@ -124,7 +126,8 @@ impl Actor for Outbox {
             writes: Vec::new(),
             under_way: None,
             loading: None,
-            look: 0,
+            looks_soon: false,
+            alarm: Alarm::default(),
         })
     }
 
@@ -160,8 +163,7 @@ impl Actor for Outbox {
                 running.attempted(&receiver, &dispatch, &attempt);
                 running.look_soon(&myself);
             }
-            Message::Look(generation) if generation == running.look => running.look(&myself),
-            Message::Look(_) => {}
+            Message::Look => running.look(&myself),
             Message::Recorded(recorded) => running.recorded(&myself, recorded)?,
             Message::Start(receiver) => running.start(&myself, &receiver).await,
             Message::Ping(reply) => drop(reply.send(())),
@@ -286,13 +288,9 @@ impl Running {
         self.take(rows);
         if !self.loaded {
             self.loaded = true;
-            self.reconcile_later(myself);
+            myself.send_interval(RECONCILE_EVERY, || Message::Reconcile);
         }
         self.look_soon(myself);
-    }
-
-    fn reconcile_later(&self, myself: &ActorRef<Message>) {
-        myself.send_interval(RECONCILE_EVERY, || Message::Reconcile);
     }
 
     /// Puts rows on the desks of their receivers; those of a receiver that is gone go to another.
@@ -338,6 +336,7 @@ impl Running {
 
     /// Sends what is due on every desk and sleeps to what is due next.
     fn look(&mut self, myself: &ActorRef<Message>) {
+        self.looks_soon = false;
         if !self.loaded {
             return;
         }
@@ -364,20 +363,18 @@ impl Running {
             self.report(undelivered);
         }
         self.publish_owed();
-        if let Some(at) = again_at {
-            let wait = at.duration_since(now).max(SignedDuration::from_millis(1));
-            self.look += 1;
-            let generation = self.look;
-            let wait = Duration::try_from(wait).unwrap_or_default();
-            myself.send_after(wait, move || Message::Look(generation));
+        match again_at {
+            Some(at) => self.alarm.set(myself, at, now, || Message::Look),
+            None => self.alarm.clear(),
         }
     }
 
     /// After the messages that wait already: a burst of answers is looked at once.
     fn look_soon(&mut self, myself: &ActorRef<Message>) {
-        self.look += 1;
-        // `cast` to oneself cannot fail while one handles a message.
-        let _ = myself.cast(Message::Look(self.look));
+        if !std::mem::replace(&mut self.looks_soon, true) {
+            // `cast` to oneself cannot fail while one handles a message.
+            let _ = myself.cast(Message::Look);
+        }
     }
 
     fn publish_owed(&self) {

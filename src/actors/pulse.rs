@@ -32,7 +32,8 @@ pub struct Answered {
     part: &'static str,
     /// Whether the watchdog hangs on it.
     core: bool,
-    answered: bool,
+    /// In time, with an answer or an error.
+    in_time: bool,
     cell: Option<ActorCell>,
 }
 
@@ -42,7 +43,7 @@ pub(crate) struct Running {
     context: Shared,
     manager: Arc<dyn ServiceManager>,
     silent: HashMap<&'static str, u32>,
-    _asking: Option<Worker>,
+    asking: Option<Worker>,
 }
 
 impl Actor for Pulse {
@@ -56,7 +57,7 @@ impl Actor for Pulse {
         (context, manager): (Shared, Arc<dyn ServiceManager>),
     ) -> Result<Running, ActorProcessingErr> {
         context.at.pulse.set(myself);
-        Ok(Running { context, manager, silent: HashMap::new(), _asking: None })
+        Ok(Running { context, manager, silent: HashMap::new(), asking: None })
     }
 
     async fn post_start(
@@ -111,13 +112,13 @@ impl Running {
             answers.extend(join_all(sweepers).await);
             answers
         };
-        self._asking = Some(Worker::lasting(myself, work, Message::Answers));
+        self.asking.replace(Worker::lasting(myself, work, Message::Answers));
     }
 
     fn judge(&mut self, answers: &[Answered]) {
         let mut core_answers = true;
         for answer in answers {
-            if answer.answered {
+            if answer.in_time {
                 self.silent.remove(answer.part);
                 continue;
             }
@@ -149,9 +150,9 @@ async fn asked<M: ractor::Message>(
     question: fn(RpcReplyPort<()>) -> M,
 ) -> Answered {
     let Some(actor) = address.get() else {
-        return Answered { part, core, answered: false, cell: None };
+        return Answered { part, core, in_time: false, cell: None };
     };
-    let answered =
+    let in_time =
         matches!(actor.call(question, Some(ANSWER_WITHIN)).await, Ok(CallResult::Success(())));
-    Answered { part, core, answered, cell: Some(actor.get_cell()) }
+    Answered { part, core, in_time, cell: Some(actor.get_cell()) }
 }

@@ -18,7 +18,7 @@ use crate::{
 const COMMIT_WITHIN: Duration = Duration::from_secs(20);
 
 /// History beyond its keeping time is deleted this often.
-const PRUNE_EVERY: Duration = Duration::from_secs(600);
+const PRUNE_EVERY: Duration = Duration::from_mins(10);
 
 /// What became of a commit.
 #[derive(Debug, Clone)]

@@ -52,8 +52,8 @@ pub(crate) struct Running {
     sequence: u64,
     /// An edit that removes much, waiting for `apply`.
     held: Option<Box<Read>>,
-    _watching: Option<Worker>,
-    _reading: Option<Worker>,
+    watching: Option<Worker>,
+    reading: Option<Worker>,
 }
 
 impl Actor for RegistryActor {
@@ -76,8 +76,8 @@ impl Actor for RegistryActor {
             incarnation,
             sequence: 0,
             held: None,
-            _watching: None,
-            _reading: None,
+            watching: None,
+            reading: None,
         })
     }
 
@@ -127,7 +127,7 @@ impl Running {
                 Err(error) => Err(Unreadable(format!("reading the registry failed: {error}"))),
             }
         };
-        self._reading = Some(Worker::lasting(myself, work, Message::Read));
+        self.reading.replace(Worker::lasting(myself, work, Message::Read));
     }
 
     /// Waits for a change, then for the files to be still.
@@ -154,7 +154,7 @@ impl Running {
                 }
             }
         };
-        self._watching = Some(Worker::lasting(myself, work, |()| Message::Settled));
+        self.watching.replace(Worker::lasting(myself, work, |()| Message::Settled));
     }
 
     fn consider(&mut self, read: Box<Read>) {

@@ -8,7 +8,7 @@ use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, RpcReplyPort, Supervi
 use super::{
     context::Shared,
     nursery::{Next, Nursery},
-    slots::Slot,
+    slot::Slot,
     watch::WatchActor,
 };
 use crate::domain::{

@@ -1,12 +1,12 @@
 //! Sweeper: sleeps to the earliest deadline of its shard, 1 s at most, and wakes whose deadline has
 //! passed. It decides nothing and keeps nothing: when it dies, the next sweep sees the same.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 
-use super::{context::Shared, ears::Gap, shard, slots::ShardPoint};
+use super::{alarm::Alarm, context::Shared, ears::Gap, shard, slot::ShardPoint};
 
 /// The longest sleep: what no poke announced is seen within this.
 const SLEEP_MAX: SignedDuration = SignedDuration::from_secs(1);
@@ -22,8 +22,8 @@ const RESEND_EVERY: SignedDuration = SignedDuration::from_secs(1);
 
 #[derive(Debug)]
 pub enum Message {
-    /// The timer of this generation has passed.
-    Due(u64),
+    /// The alarm went off.
+    Due,
     /// A deadline came nearer, a proof arrived, or the hearing changed.
     Poke,
     Ping(RpcReplyPort<()>),
@@ -35,7 +35,7 @@ pub(crate) struct Running {
     context: Shared,
     number: usize,
     point: Arc<ShardPoint>,
-    generation: u64,
+    alarm: Alarm<Message>,
     seen_version: u64,
     resent_at: Timestamp,
     swept_at: Timestamp,
@@ -59,7 +59,7 @@ impl Actor for Sweeper {
             context,
             number,
             point,
-            generation: 0,
+            alarm: Alarm::default(),
             seen_version: u64::MAX,
             resent_at: now,
             swept_at: now,
@@ -84,9 +84,7 @@ impl Actor for Sweeper {
         #[cfg(test)]
         running.context.chaos.in_part("sweeper").await;
         match message {
-            Message::Due(generation) if generation == running.generation => running.sweep(&myself),
-            // A timer that a poke has overtaken.
-            Message::Due(_) => {}
+            Message::Due => running.sweep(&myself),
             Message::Poke => {
                 let wait = SLEEP_MIN - running.context.clock.now().duration_since(running.swept_at);
                 if wait.is_positive() {
@@ -158,11 +156,9 @@ impl Running {
     }
 
     fn sleep(&mut self, myself: &ActorRef<Message>, wait: SignedDuration) {
-        self.generation += 1;
-        let generation = self.generation;
-        self.point.sleep_to(self.context.clock.now() + wait);
-        let wait = Duration::try_from(wait).unwrap_or_default();
-        myself.send_after(wait, move || Message::Due(generation));
+        let now = self.context.clock.now();
+        self.point.sleep_to(now + wait);
+        self.alarm.set(myself, now + wait, now, || Message::Due);
     }
 }
 

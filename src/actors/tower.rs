@@ -15,7 +15,7 @@ pub use super::board::Part;
 use super::{
     context::{Address, Shared, lock},
     incident_manager, registry,
-    slots::{Beginning, Slot, epoch_after},
+    slot::{Beginning, Slot, epoch_after},
     watches,
 };
 use crate::{

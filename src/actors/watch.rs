@@ -7,7 +7,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 
 use super::{
     context::Shared,
-    slots::{Question, Slot},
+    slot::{Question, Slot},
 };
 use crate::domain::{
     hearing::Hearing,

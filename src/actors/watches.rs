@@ -11,7 +11,7 @@ use super::{
     nursery::{Next, Nursery},
     recorder::{self, Recorded},
     shard::{self, Shard},
-    slots::{Beginning, Slot, epoch_after},
+    slot::{Beginning, Slot, epoch_after},
     sweeper::Sweeper,
     worker::Worker,
 };

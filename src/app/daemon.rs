@@ -133,7 +133,7 @@ fn listen(daemon: &Daemon) -> Result<TcpListener, NotStarted> {
                 io::ErrorKind::AddrInUse => {
                     "another program listens there\n  mend: [http] bind, or end it".to_owned()
                 }
-                _ => error.to_string(),
+                other => format!("{error} ({other:?})"),
             };
             NotStarted::new(format!("cannot listen on {bind}: {what}"))
         })
@@ -327,7 +327,7 @@ fn ready(context: &Shared) -> Readiness {
         .map(|part| {
             json!({
                 "part": part.watch.to_string(),
-                "trouble": part.trouble.map(|it| it.word()),
+                "trouble": part.trouble.map(crate::domain::watch::Condition::word),
                 "detail": part.detail.as_str(),
             })
         })

@@ -26,7 +26,7 @@ use crate::{
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 pub struct Files {
-    files: RegistryFiles,
+    registry: RegistryFiles,
     client: reqwest::Client,
     /// Pings of an agent may need its token: taken over with each good reading.
     tokens: Arc<Tokens>,
@@ -58,7 +58,7 @@ impl Files {
             tracing::warn!(%error, "the file system does not tell of changes; files are looked at every 2 s");
         }
         let files = Self {
-            files,
+            registry: files,
             client,
             tokens,
             token_for_all,
@@ -73,7 +73,7 @@ impl Files {
     /// Watches folders, not files: an editor that renames would leave us with the old file.
     fn watch_folders(&self) {
         let mut watched = self.watcher.lock().unwrap_or_else(PoisonError::into_inner);
-        for folder in self.files.folders() {
+        for folder in self.registry.folders() {
             if watched.folders.contains(&folder) {
                 continue;
             }
@@ -99,15 +99,15 @@ impl Files {
 
 impl Registry for Files {
     fn read(&self) -> Result<Read, Unreadable> {
-        self.ready(self.files.read())
+        self.ready(self.registry.read())
     }
 
     fn read_kept(&self, text: &str) -> Result<Read, Unreadable> {
-        self.ready(self.files.read_kept(text))
+        self.ready(self.registry.read_kept(text))
     }
 
     fn fingerprint(&self) -> String {
-        self.files.fingerprint()
+        self.registry.fingerprint()
     }
 
     fn changed(&self) -> Pending<'_, ()> {

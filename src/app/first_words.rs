@@ -2,6 +2,7 @@
 //! log goes to standard error.
 
 use std::{
+    fmt::Write as _,
     io::{self, Write as _},
     net::SocketAddr,
 };
@@ -22,7 +23,8 @@ fn words(start: &Start, bound: SocketAddr, context: &Shared) -> String {
     let node = wanted.desk.node.as_str();
     let mut text = format!("atalaya {} on {node}, {from}\n", env!("CARGO_PKG_VERSION"));
     let mut line = |name: &str, value: &str| {
-        text.push_str(&format!("  {name:<9} {value}\n"));
+        // Writing into a `String` cannot fail.
+        let _ = writeln!(text, "  {name:<9} {value}");
     };
     if files.is_empty() {
         line("no files", "./config, ~/.config/atalaya, /etc/atalaya");
@@ -51,7 +53,7 @@ fn words(start: &Start, bound: SocketAddr, context: &Shared) -> String {
         ("why", format!("{program} why mary")),
         ("settings", format!("{program} check")),
     ] {
-        text.push_str(&format!("  {name:<13} {hint}\n"));
+        let _ = writeln!(text, "  {name:<13} {hint}");
     }
     text.push('\n');
     text

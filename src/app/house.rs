@@ -18,7 +18,8 @@ use crate::{
         ears::Ears,
         recorder,
         root::{self, Parts, Root},
-        slots::{Beginning, Slots, epoch_after},
+        slot::{Beginning, epoch_after},
+        slots::Slots,
         tower::{Strangers, self_registered},
     },
     domain::{

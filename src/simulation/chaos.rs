@@ -1,1 +1,282 @@
-//! Chaos.
+//! Chaos: a seeded killer at work in the whole tree while agents truly live and truly die. The oracle
+//! beside it knows when; it judges by what the receivers saw.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::atomic::Ordering,
+    time::Duration,
+};
+
+use fastrand::Rng;
+use jiff::{SignedDuration, Timestamp};
+
+use super::house::{House, lock, spec, tally};
+use crate::{
+    actors::chaos::Harm,
+    domain::{delivery::Attempt, restart::Intensity},
+    ports::store::Fault,
+};
+
+const TIMEOUT: SignedDuration = SignedDuration::from_secs(90);
+
+/// An agent as it truly is.
+struct Agent {
+    name: String,
+    last: Timestamp,
+    next: Timestamp,
+    /// Silences longer than the timeout that are over.
+    outages: usize,
+}
+
+/// The fleet, beating on its own terms, and the truth about it.
+struct Fleet {
+    agents: Vec<Agent>,
+}
+
+impl Fleet {
+    fn new(house: &House, count: usize) -> Self {
+        let now = house.clock.now();
+        let agents =
+            (0..count).map(|it| Agent { name: format!("a{it}"), last: now, next: now, outages: 0 });
+        Self { agents: agents.collect() }
+    }
+
+    /// Everyone whose time has come beats; `dies` draws how long one stays silent instead of 30 s.
+    fn beat(&mut self, house: &House, rng: &mut Rng, deadly: bool) {
+        let now = house.clock.now();
+        for agent in &mut self.agents {
+            if now < agent.next {
+                continue;
+            }
+            if TIMEOUT < now.duration_since(agent.last) {
+                agent.outages += 1;
+            }
+            house.beat(&agent.name);
+            agent.last = now;
+            let silence = if deadly && rng.u32(..100) < 2 { rng.i64(60..400) } else { 30 };
+            agent.next = now + SignedDuration::from_secs(silence);
+        }
+    }
+}
+
+/// One blow against the tree.
+fn strike(house: &House, rng: &mut Rng, count: usize) {
+    const PARTS: [&str; 8] = [
+        "recorder",
+        "outbox",
+        "incident_manager",
+        "watches",
+        "shard",
+        "sweeper",
+        "sources",
+        "registry",
+    ];
+    let at = &house.context.at;
+    let point = &house.context.slots.points()[0];
+    let harms = [Harm::Panic, Harm::PanicAtStart, Harm::Hang];
+    let harm = harms[rng.usize(..harms.len())];
+    match rng.u32(..20) {
+        0 => drop(at.recorder.get().map(|it| it.kill())),
+        1 => drop(at.outbox.get().map(|it| it.kill())),
+        2 | 3 => drop(at.manager.get().map(|it| it.kill())),
+        4 => drop(at.watches.get().map(|it| it.kill())),
+        5 => drop(at.sources.get().map(|it| it.kill())),
+        6 => drop(at.registry.get().map(|it| it.kill())),
+        7 => drop(at.pulse.get().map(|it| it.kill())),
+        8 => drop(point.shard.get().map(|it| it.kill())),
+        9 => drop(point.sweeper.get().map(|it| it.stop(None))),
+        10..=12 => {
+            lock(&house.context.chaos.parts).insert(PARTS[rng.usize(..PARTS.len())], harm);
+        }
+        _ => {
+            let name = format!("a{}", rng.usize(..count));
+            let Some(slot) = house.context.slots.by_name(&name) else { return };
+            match rng.u32(..3) {
+                0 => drop(slot.actor().map(|it| it.kill())),
+                1 => drop(slot.actor().map(|it| it.stop(None))),
+                _ => {
+                    lock(&house.context.chaos.watches).insert(slot.watch.clone(), harm);
+                    slot.wake();
+                    if harm == Harm::PanicAtStart {
+                        drop(slot.actor().map(|it| it.kill()));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What machines saw of each agent, by distinct idempotency keys: (opened, resolved).
+fn seen_by_machines(house: &House) -> BTreeMap<String, (usize, usize)> {
+    let mut keys = HashSet::new();
+    let mut seen: BTreeMap<String, (usize, usize)> = BTreeMap::new();
+    for told in lock(&house.hook.told).iter().filter(|it| keys.insert(it.key.clone())) {
+        let Some((event, watch)) = told.text.split_once(' ') else { continue };
+        let Some(agent) = watch.strip_prefix("agent/") else { continue };
+        let counts = seen.entry(agent.to_owned()).or_default();
+        match event {
+            "opened" => counts.0 += 1,
+            "resolved" => counts.1 += 1,
+            _ => {}
+        }
+    }
+    seen
+}
+
+async fn storm(seed: u64, count: usize, seconds: u32) {
+    let house = House::many(count).await;
+    let mut rng = Rng::with_seed(seed);
+    let mut fleet = Fleet::new(&house, count);
+    for _ in 0..seconds {
+        fleet.beat(&house, &mut rng, true);
+        if rng.u32(..3) == 0 {
+            strike(&house, &mut rng, count);
+        }
+        house.pass(1.0).await;
+    }
+    lock(&house.context.chaos.parts).clear();
+    lock(&house.context.chaos.watches).clear();
+    // Who is silent comes back, and everything that was owed is told.
+    for _ in 0..600 {
+        fleet.beat(&house, &mut rng, false);
+        house.pass(1.0).await;
+    }
+    let truth: BTreeMap<String, (usize, usize)> = fleet
+        .agents
+        .iter()
+        .filter(|it| 0 < it.outages)
+        .map(|it| (it.name.clone(), (it.outages, it.outages)))
+        .collect();
+    assert_eq!(seen_by_machines(&house), truth, "seed {seed}: machines saw what truly was");
+    house.assert_book_equals_verdicts().await;
+    assert!(house.tower.watches().iter().all(|it| it.quarantined_since.is_none()));
+    let mut last = BTreeMap::new();
+    for told in lock(&house.phone.told).iter() {
+        last.insert(told.reference.clone(), told.text.clone());
+    }
+    let open: Vec<&String> = last.values().filter(|it| it.starts_with('🔴')).collect();
+    let newest = lock(&house.phone.told).last().map(|it| it.text.clone()).unwrap_or_default();
+    assert!(!newest.starts_with('🔴'), "seed {seed}: the last word is that all is well: {open:?}");
+    house.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn five_hundred_agents_under_a_seeded_killer() {
+    storm(500, 500, 600).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_truth_is_told_once_under_every_seed() {
+    for seed in 0..10 {
+        storm(seed, 60, 900).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_acknowledgement_is_repaired_and_tells_nothing_twice() {
+    let house = House::with(&["mary"], spec()).await;
+    house.beat("mary");
+    house.pass(80.0).await;
+    house.context.chaos.drop_acknowledgements.store(true, Ordering::Relaxed);
+    house.pass(40.0).await;
+    assert_eq!(house.hook.count("opened agent/mary"), 1);
+    let slot = house.context.slots.by_name("mary").expect("watched");
+    assert!(slot.unacknowledged().is_empty(), "it was sent again and dropped as known");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_refuses_for_a_minute_loses_nothing() {
+    let house = House::many(5).await;
+    for name in ["a0", "a1", "a2", "a3", "a4"] {
+        house.beat(name);
+    }
+    house.pass(60.0).await;
+    house.store.refuse_all(Fault::Full);
+    house.pass(60.0).await;
+    assert_eq!(house.verdict("a1"), "down", "it goes on judging");
+    house.store.refuse_all(None);
+    house.pass(30.0).await;
+    assert_eq!(house.open().await.len(), 5);
+    let counts = tally(&house.hook.texts());
+    assert!((0..5).all(|it| counts[&format!("opened agent/a{it}")] == 1), "{counts:?}");
+    house.assert_book_equals_verdicts().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_recorder_that_dies_in_a_slow_commit_applies_it_once() {
+    let house = House::with(&["mary"], spec()).await;
+    house.beat("mary");
+    house.store.delay(Duration::from_secs(3));
+    house.pass(92.0).await;
+    house.context.at.recorder.get().expect("it runs").kill();
+    house.pass(60.0).await;
+    house.store.delay(Duration::ZERO);
+    house.pass(30.0).await;
+    assert_eq!(house.open().await, ["agent/mary down"]);
+    assert_eq!(house.hook.count("opened agent/mary"), 1);
+    let watch = "agent/mary".parse().expect("a watch");
+    let decisions = house.tower.store().decisions(watch, None, 100).await.expect("it reads");
+    let opened = decisions.iter().filter(|it| it.outcome.as_str().contains("opened")).count();
+    assert_eq!(opened, 1, "{decisions:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_incident_that_kills_the_manager_is_set_aside_and_the_rest_goes_on() {
+    let house = House::many(4).await;
+    for name in ["a0", "a1", "a2", "a3"] {
+        house.beat(name);
+    }
+    let poison = "agent/a2".parse().expect("a watch");
+    lock(&house.context.chaos.poison_desk).insert(poison);
+    house.pass(150.0).await;
+    let open = house.open().await;
+    assert!(
+        ["agent/a0 down", "agent/a1 down", "agent/a3 down"]
+            .iter()
+            .all(|it| open.contains(&(*it).to_owned())),
+        "{open:?}"
+    );
+    assert!(open.contains(&"self/incidents set_aside".to_owned()), "{open:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hung_manager_is_ended_and_nothing_is_lost() {
+    let house = House::with(&["mary"], spec()).await;
+    house.beat("mary");
+    house.pass(85.0).await;
+    lock(&house.context.chaos.parts).insert("incident_manager", Harm::Hang);
+    house.pass(90.0).await;
+    assert_eq!(house.hook.count("opened agent/mary"), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_core_that_cannot_start_makes_the_process_end() {
+    let house = House::borne(&["mary"], spec(), Intensity::default()).await;
+    lock(&house.context.chaos.kept_down).insert("recorder");
+    house.context.at.recorder.get().expect("it runs").kill();
+    let ended = tokio::time::timeout(Duration::from_secs(300), house.gave_up.notified()).await;
+    assert!(ended.is_ok(), "root gives up after more than 10 failures in 60 s");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hung_receiver_delays_itself_alone() {
+    let house = House::with(&["mary"], spec()).await;
+    house.phone.hangs.store(true, Ordering::Relaxed);
+    house.beat("mary");
+    house.pass(92.0).await;
+    assert_eq!(house.hook.count("opened agent/mary"), 1, "the other is told at once");
+    house.phone.hangs.store(false, Ordering::Relaxed);
+    house.until(120, "the phone", |it| it.phone.rings() == 1).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_phone_that_refuses_is_told_of_over_the_other_receiver() {
+    let house = House::with(&["mary"], spec()).await;
+    let blocked = Attempt::Refused { why: "blocked by the user".to_owned() };
+    lock(&house.phone.script).push_back(blocked);
+    house.beat("mary");
+    house.pass(95.0).await;
+    assert_eq!(house.hook.count("opened receiver/phone"), 1, "{:?}", house.hook.texts());
+    house.until(600, "the phone once it takes again", |it| it.phone.rings() >= 1).await;
+    assert!(house.phone.texts().iter().any(|it| it.contains("down")), "{:?}", house.phone.texts());
+}

@@ -232,13 +232,13 @@ pub(super) struct House {
     pub phone: Arc<Sink>,
     pub hook: Arc<Sink>,
     pub bus: Arc<Bus>,
-    pub http: Arc<Bus>,
     pub paper: Arc<Paper>,
     pub context: Shared,
     pub tower: Tower,
     root: Option<ActorRef<root::Message>>,
     pub gave_up: Arc<Notify>,
     spec: Arc<Spec>,
+    intensity: Intensity,
 }
 
 pub(super) const BUS: SourceId = SourceId(1);
@@ -301,7 +301,15 @@ fn settings() -> desk::Settings {
 impl House {
     /// A house that watches these agents, judging already.
     pub(super) async fn with(names: &[&str], spec: Spec) -> Self {
-        Self::on(Arc::new(MemoryStore::new()), names, spec, Arc::default(), Arc::default()).await
+        // The chaos of a test is denser than any outage: Root is not to give up over it.
+        let patient = Intensity { failures: 10_000, ..Intensity::default() };
+        Self::borne(names, spec, patient).await
+    }
+
+    /// A house whose Root bears so many failures.
+    pub(super) async fn borne(names: &[&str], spec: Spec, intensity: Intensity) -> Self {
+        let store = Arc::new(MemoryStore::new());
+        Self::on(store, names, spec, Arc::default(), Arc::default(), intensity).await
     }
 
     pub(super) async fn many(count: usize) -> Self {
@@ -316,6 +324,7 @@ impl House {
         spec: Spec,
         phone: Arc<Sink>,
         hook: Arc<Sink>,
+        intensity: Intensity,
     ) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(MachineClock::new());
         for sink in [&phone, &hook] {
@@ -350,8 +359,7 @@ impl House {
             edges: Arc::from([]),
             registry: Arc::clone(&paper) as Arc<dyn Registry>,
             manager: Arc::new(Nobody),
-            // The chaos of a test is denser than any outage: Root is not to give up over it.
-            intensity: Intensity { failures: 1_000, ..Intensity::default() },
+            intensity,
             gave_up: Arc::clone(&gave_up),
         };
         let root = raise(parts).await.expect("root starts");
@@ -362,13 +370,13 @@ impl House {
             phone,
             hook,
             bus: redis,
-            http,
             paper,
             context,
             tower,
             root: Some(root),
             gave_up,
             spec,
+            intensity,
         };
         house.pass(0.05).await;
         house
@@ -391,7 +399,8 @@ impl House {
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let store = Arc::new(self.store.restarted());
         let spec = Spec::clone(&self.spec);
-        Self::on(store, &names, spec, Arc::clone(&self.phone), Arc::clone(&self.hook)).await
+        let (phone, hook) = (Arc::clone(&self.phone), Arc::clone(&self.hook));
+        Self::on(store, &names, spec, phone, hook, self.intensity).await
     }
 
     pub(super) async fn stop(mut self) {

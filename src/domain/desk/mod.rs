@@ -1294,17 +1294,10 @@ mod tests {
         let all = names("w", 10_000);
         let down: Vec<Flip> = all.split(' ').map(|it| story.flip(it, "down", 0)).collect();
         let up: Vec<Flip> = all.split(' ').map(|it| story.flip(it, "up", 60)).collect();
-        let clock = std::time::Instant::now();
         let opened = story.desk.flips(&down, at(0));
-        let (took, clock) = (clock.elapsed(), std::time::Instant::now());
         assert!(story.desk.deadline().is_some());
         let nothing = story.desk.tick(at(30));
-        let (ticked, clock) = (clock.elapsed(), std::time::Instant::now());
         let closed = story.desk.flips(&up, at(60));
-        #[expect(clippy::print_stdout, reason = "a figure to read, not to assert")]
-        {
-            println!("10,000 open {took:?}, tick {ticked:?}, resolve {:?}", clock.elapsed());
-        }
         let rows = |writes: &[Write], name: &str| {
             let to = |it: &&Write| matches!(it, Write::Delivery(it) if &*it.receiver.0 == name);
             writes.iter().filter(to).count()
