@@ -91,8 +91,10 @@ impl Storm {
                     .collect();
                 let open = self.scene.daemon.cli_json(&["incidents"]).await;
                 let open = open.as_array().expect("a list").iter();
-                let open: BTreeSet<String> =
-                    open.filter_map(|it| it["watch"].as_str().map(str::to_owned)).collect();
+                let open: BTreeSet<String> = open
+                    .filter_map(|it| it["watch"].as_str().map(str::to_owned))
+                    .filter(|it| it.starts_with("agent/"))
+                    .collect();
                 (says == open).then_some(says)
             })
             .await

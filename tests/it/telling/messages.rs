@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{QUIET, SOON, Scene, agents, plain};
+use super::{ELSEWHERE, QUIET, SOON, Scene, agents, plain};
 use crate::support::{telegram::FakeTelegram, wait};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -182,7 +182,8 @@ async fn odd_names_and_tasks_are_shown_as_they_are_and_bounded() {
         format!("[[agent]]\nid = \"{id}\"\nname = {}\n", toml_edit::value(*name))
     };
     let registry = format!(
-        "[defaults.incident]\njoin_within = \"0s\"\n[[route]]\nto = [\"telegram\", \"hook\"]\n{}",
+        "[defaults.incident]\njoin_within = \"0s\"\n[[route]]\nmatch = \"agent/*\"\n\
+         to = [\"telegram\", \"hook\"]\n{ELSEWHERE}{}",
         odd.iter().map(entry).collect::<String>()
     );
     let scene = Scene::start(&registry).await;

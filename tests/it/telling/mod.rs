@@ -89,9 +89,15 @@ fn with_hook(setup: Setup, hook: &Webhook, registry: &str) -> Setup {
     setup.registry(&format!("{registry}{receiver}"))
 }
 
-/// A route by which both hear everything critical, and these agents with these keys.
+/// What is not about agents goes to a file: on a machine whose cores are taken, a source may be deaf for a moment, and
+/// no story here is about that.
+const ELSEWHERE: &str = "[[route]]\nto = [\"elsewhere\"]\n[[receiver]]\nid = \"elsewhere\"\n\
+                         log = { file = \"elsewhere.jsonl\" }\n";
+
+/// A route by which both hear everything critical of agents, and these agents with these keys.
 fn agents<'a>(names: impl IntoIterator<Item = &'a str>, keys: &str) -> String {
-    let route = "[[route]]\nto = [\"telegram\", \"hook\"]\n".to_owned();
+    let route =
+        format!("[[route]]\nmatch = \"agent/*\"\nto = [\"telegram\", \"hook\"]\n{ELSEWHERE}");
     names.into_iter().fold(route, |text, name| {
         format!("{text}\n[[agent]]\nid = \"{name}\"\nname = \"{}\"\n{keys}\n", title(name))
     })

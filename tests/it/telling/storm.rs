@@ -92,5 +92,6 @@ async fn recovery(scene: &Scene) {
 async fn incidents(scene: &Scene, status: &str) -> Vec<Value> {
     let all = scene.daemon.cli_json(&["incidents", "--all", "--limit", "1000"]).await;
     let all = all.as_array().expect("a list").iter();
-    all.filter(|it| it["status"] == status).cloned().collect()
+    let of_agents = |it: &&Value| it["watch"].as_str().is_some_and(|it| it.starts_with("agent/"));
+    all.filter(of_agents).filter(|it| it["status"] == status).cloned().collect()
 }
