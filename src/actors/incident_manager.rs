@@ -223,6 +223,8 @@ impl Running {
     /// Rows that crash their reader or cannot be read are kept, not loaded, and told.
     fn tell_of_rows(&self, aside: &[Incident], unreadable: &[String], now: Timestamp) {
         let mut names: Vec<String> = aside.iter().map(|it| it.id.to_string()).collect();
+        // What kills before an incident is open is a verdict of this watch.
+        names.extend(self.set_aside.iter().map(|it| format!("verdicts of {it}")));
         names.extend(unreadable.iter().cloned());
         let why = format!("set aside, kept in the store: {}", names.join(", "));
         let trouble = (!names.is_empty()).then_some((Condition::SetAside, why.as_str()));

@@ -69,6 +69,7 @@ pub enum Message {
     /// See what is due.
     Look,
     Recorded(Option<Recorded>),
+    Retry,
     Start(ReceiverId),
     Ping(RpcReplyPort<()>),
 }
@@ -165,6 +166,7 @@ impl Actor for Outbox {
             }
             Message::Look => running.look(&myself),
             Message::Recorded(recorded) => running.recorded(&myself, recorded)?,
+            Message::Retry => running.retry(&myself),
             Message::Start(receiver) => running.start(&myself, &receiver).await,
             Message::Ping(reply) => drop(reply.send(())),
         }
@@ -468,13 +470,18 @@ impl Running {
             Some(Recorded::Durable) => self.under_way = None,
             Some(Recorded::Refused(refused)) => return Err(refused.into()),
             Some(Recorded::Failed(_)) | None => {
-                if let Some((commit, _)) = self.under_way.take() {
-                    let worker = self.send(myself, &commit);
-                    self.under_way = Some((commit, worker));
-                }
+                myself.send_after(RETRY_AFTER, || Message::Retry);
             }
         }
         Ok(())
+    }
+
+    /// The commit under way once more: the store did not take it, or the Recorder was restarted.
+    fn retry(&mut self, myself: &ActorRef<Message>) {
+        if let Some((commit, _)) = self.under_way.take() {
+            let worker = self.send(myself, &commit);
+            self.under_way = Some((commit, worker));
+        }
     }
 }
 

@@ -91,8 +91,6 @@ impl Actor for Pulse {
 impl Running {
     fn ask(&mut self, myself: &ActorRef<Message>) {
         let context = Arc::clone(&self.context);
-        // Two tickers notice time in which we did not run: the sweepers and this.
-        context.ears.notice(context.clock.now(), context.clock.suspended());
         let work = async move {
             let at = &context.at;
             let mut answers = vec![

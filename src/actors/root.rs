@@ -1,7 +1,7 @@
 //! Root: starts the singletons from left to right and restarts each by itself. Its own intensity is the
 //! last resort: beyond it the process ends, and whoever started it starts it again.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
@@ -18,11 +18,15 @@ use super::{
     registry::RegistryActor,
     sources::Sources,
     watches::Watches,
+    worker::Worker,
 };
 use crate::{
     domain::restart::{Intensity, Outcome, Patience, WAIT_MAX},
     ports::{registry::Registry, service_manager::ServiceManager, source::Source},
 };
+
+/// Well below the 2 s from which on a gap counts (behaviour.md 4).
+const BEAT_EVERY: Duration = Duration::from_millis(500);
 
 /// The singletons, in the order in which they start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -76,6 +80,8 @@ pub struct Running {
     nursery: Nursery<Child>,
     intensity: Intensity,
     recent: VecDeque<Timestamp>,
+    /// Ends with Root.
+    _metronome: Worker,
 }
 
 impl Actor for Root {
@@ -85,10 +91,12 @@ impl Actor for Root {
 
     async fn pre_start(
         &self,
-        _: ActorRef<Message>,
+        myself: ActorRef<Message>,
         parts: Parts,
     ) -> Result<Running, ActorProcessingErr> {
+        let beating = beat(Arc::clone(&parts.context));
         Ok(Running {
+            _metronome: Worker::lasting(&myself, beating, |never| match never {}),
             intensity: parts.intensity,
             parts,
             nursery: Nursery::new(Patience::Endless),
@@ -161,6 +169,15 @@ impl Running {
                 self.parts.gave_up.notify_one();
             }
         }
+    }
+}
+
+/// Notices time in which we did not run. No actor does it: one that is dead or hung would be taken for
+/// a scheduler that stood still, and every deadline would be shifted for it.
+async fn beat(context: Shared) -> Infallible {
+    loop {
+        tokio::time::sleep(BEAT_EVERY).await;
+        context.ears.notice(context.clock.now(), context.clock.suspended());
     }
 }
 

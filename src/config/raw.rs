@@ -271,7 +271,7 @@ pub(crate) struct Severities {
     pub(crate) degraded: Option<Severity>,
 }
 
-/// Critical rings, warning and info do not.
+/// Critical rings; a warning reaches whom a route names for it; info goes to the log alone.
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Severity {
@@ -284,7 +284,7 @@ pub(crate) enum Severity {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Route {
-    /// Default: every severity.
+    /// Default: critical alone. What is info goes to the log, whatever stands here.
     pub(crate) severity: Option<Vec<Severity>>,
     /// `kind/name` with `*`, such as `agent/worker-*`. Default: every watch.
     #[serde(rename = "match")]

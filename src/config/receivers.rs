@@ -350,10 +350,9 @@ fn later(
 
 /// Whether all that `later` matches is taken by `earlier`.
 fn covers(earlier: &route::Route, later: &route::Route) -> bool {
-    let all = Severity::ALL;
     let of = |route: &route::Route| -> BTreeSet<Severity> {
         if route.severity.is_empty() {
-            all.into()
+            [Severity::Critical].into()
         } else {
             route.severity.iter().copied().collect()
         }

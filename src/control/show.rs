@@ -107,7 +107,8 @@ pub struct IncidentDetail {
     pub incident: IncidentView,
     pub relapses: Vec<Timestamp>,
     pub chain: Vec<LinkView>,
-    pub told: Vec<DeliveryView>,
+    /// Beside the incident's own `told`, which names the receivers.
+    pub deliveries: Vec<DeliveryView>,
     pub next: Vec<NextView>,
 }
 
@@ -177,7 +178,7 @@ impl Controller {
             next: next::of_incident(&incident, &deliveries, (self.settings)().repeat),
             relapses: incident.relapses.clone(),
             chain: decisions.iter().map(LinkView::of).collect(),
-            told: deliveries.iter().map(DeliveryView::of).collect(),
+            deliveries: deliveries.iter().map(DeliveryView::of).collect(),
             incident: IncidentView::of(&incident),
         })
     }

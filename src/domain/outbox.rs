@@ -206,12 +206,18 @@ impl Lane {
             }
             Attempt::Refused { why } => {
                 let why = Text::clean(why, ERROR_CHARACTERS_MAX);
-                end.state = State::Failed;
                 end.error = Some(why.clone());
-                settled.writes.extend(send.covered(State::Failed, now));
-                if must_arrive(row) && !row.failed_over {
-                    end.failed_over = true;
-                    settled.undelivered = Some(undelivered(row, why));
+                if must_arrive(row) {
+                    end.state = State::Pending;
+                    // "For good" is what the receiver says today; a bot that is unblocked tonight still owes it.
+                    end.next_at = later(now, RETRY_MAX);
+                    if !row.failed_over {
+                        end.failed_over = true;
+                        settled.undelivered = Some(undelivered(row, why));
+                    }
+                } else {
+                    end.state = State::Failed;
+                    settled.writes.extend(send.covered(State::Failed, now));
                 }
             }
         }

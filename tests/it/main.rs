@@ -4,4 +4,5 @@
 mod support;
 
 mod harness;
+mod snippets;
 mod telling;

@@ -4,7 +4,7 @@
 use jiff::SignedDuration;
 
 use crate::domain::{
-    id::IncidentId,
+    id::{IncidentId, Kind},
     incident::{Ending, Incident},
     watch::{Cause, Condition, Flip, Verdict},
 };
@@ -52,7 +52,8 @@ pub fn rule<'a>(
 }
 
 /// What an agent says of itself and what its tower says of its watch (`unwatched`) end each their own
-/// kind of trouble: a watch that nobody keeps resolves nothing. Whatever is removed ends altogether.
+/// kind of trouble: a watch that nobody keeps resolves nothing. A part of atalaya has one voice. Whatever is
+/// removed ends altogether.
 fn governs(flip: &Flip, condition: Condition) -> bool {
     let of_agents = match condition {
         Condition::Down
@@ -70,7 +71,8 @@ fn governs(flip: &Flip, condition: Condition) -> bool {
         | Condition::SetAside
         | Condition::Test => false,
     };
-    flip.cause == Cause::Removed || of_agents == matches!(flip.to, Verdict::Agent(_))
+    let one_voice = flip.subject.watch.kind != Kind::Agent;
+    flip.cause == Cause::Removed || one_voice || of_agents == matches!(flip.to, Verdict::Agent(_))
 }
 
 /// Whoever paused a watch or took it away ended the story; what comes after begins a new one.

@@ -65,7 +65,8 @@ impl Desk {
             incident.next_step_at = None;
             incident.repeat_at = None;
             let watch = incident.watch.clone();
-            let rule = format!("by {} until {}", held.by, held.until);
+            let until = clock(held.until, held.at, &self.settings.timezone);
+            let rule = format!("by {} until {until}", held.by);
             commanded(batch, Stage::Acknowledge, &watch, Some(*id), "acknowledged", &rule);
             self.seal(*id, batch);
             self.show(*id, "acknowledged", batch);

@@ -416,7 +416,7 @@ mod tests {
         alert::wording::plain,
         decision::Decision,
         delivery::{Body, Delivery},
-        id::GroupId,
+        id::{GroupId, Kind},
         incident::{Severity, Step},
         watch::{Subject, Verdict, agent},
     };
@@ -1150,6 +1150,22 @@ mod tests {
         assert_eq!(story.open(), 1);
         story.step("30 gone mary");
         assert_eq!(story.open(), 0);
+    }
+
+    /// Its condition is one that agents have too.
+    #[test]
+    fn a_part_that_was_degraded_is_well_again() {
+        let mut story = Story::new(settings(|_| ()));
+        let watch = WatchId::new(Kind::Myself, "telegram");
+        let part = Arc::new(Subject { watch, ..Subject::clone(&subject("telegram")) });
+        for (second, trouble, open) in [(10, Some(Condition::Degraded), 1), (20, None, 0)] {
+            let (to, cause) = (Verdict::Part(trouble), Cause::Fault(text("no connection")));
+            let subject = Arc::clone(&part);
+            let flip = Flip { subject, to, cause, ..story.flip("telegram", "down", second) };
+            let writes = story.desk.flips(&[flip], at(second));
+            story.model.apply(&writes);
+            assert_eq!(story.open(), open);
+        }
     }
 
     #[test]

@@ -90,9 +90,10 @@ impl Desk {
             });
         }
         let held = incident.acknowledgement.as_ref()?;
+        let until = wording::clock(held.until, held.at, &self.settings.timezone);
         Some(Muted {
             stage: Stage::Acknowledge,
-            rule: format!("acknowledged by {} until {}", held.by, held.until),
+            rule: format!("acknowledged by {} until {until}", held.by),
             origin: Origin::Default("acknowledgement"),
             silence: None,
         })

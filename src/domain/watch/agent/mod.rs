@@ -136,17 +136,29 @@ impl Beat {
 /// Verdicts, worst first (behaviour.md 3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Verdict {
+    /// Silent for longer than `timeout`, or never heard within `first_beat_within`.
     Down,
+    /// It told of its own failure: `/fail`, or an exit code other than 0.
     Failed,
+    /// A step that it declared (`busy`) lasts longer than it said.
     Overrun,
+    /// It beats, and its progress stands still for longer than `stall_after`.
     Stalled,
+    /// It told the same progress `loop_after` times in a row.
     Looping,
+    /// It says so itself: status `degraded`, `error`, `critical` or `warning`.
     Degraded,
+    /// Silent for longer than one and a half intervals: shown, never an incident.
     Late,
+    /// It beats as promised; shown as `idle` where it said so.
     Up,
+    /// Watched and never heard, within `first_beat_within`.
     Waiting,
+    /// It said that it stops: its silence is expected for `leave_max`.
     Leaving,
+    /// A person paused it: it is not judged.
     Paused,
+    /// None of the sources by which it is heard works: its clocks stand still.
     Blind,
 }
 

@@ -225,7 +225,7 @@ fn incident(detail: &IncidentDetail, scene: &Scene) -> String {
         page.line("relapses", times.join(", "));
     }
     page.coming(&detail.next);
-    page.told(&detail.told);
+    page.told(&detail.deliveries);
     page.line("from", &it.origin);
     let mut table = Table::default();
     for link in &detail.chain {

@@ -295,11 +295,14 @@ open       ✗  #420  source/redis  blind  critical  since 03:13:34  1m 46s  sil
         incident: over,
         relapses: vec![at("03:14:00")],
         chain: why().chain,
-        told: vec![told()],
+        deliveries: vec![told()],
         next: Vec::new(),
     };
+    let view = ShowView::Incident(Box::new(detail));
+    let json = serde_json::to_string(&view).expect("a view is JSON");
+    assert_eq!(serde_json::from_str::<ShowView>(&json).expect("as the daemon sends it"), view);
     check(
-        &Reply::Show(Box::new(ShowView::Incident(Box::new(detail)))),
+        &Reply::Show(Box::new(view)),
         r"
 #412 agent/mary down   critical, resolved
 since      03:13:34 (silence > 90s)
