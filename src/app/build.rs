@@ -137,6 +137,10 @@ fn receiver(receiver: &Receiver, client: &reqwest::Client) -> Result<ReadyReceiv
         at_once: kind.map_or(1, |it| it.at_once()),
         attempt_max: attempt_max + ATTEMPT_MARGIN,
         fingerprint: receiver.fingerprint(),
+        chat: match &receiver.way {
+            Way::Telegram { chat, .. } => Some(*chat),
+            Way::Webhook { .. } | Way::Redis { .. } | Way::Log { .. } => None,
+        },
         notifier,
     })
 }

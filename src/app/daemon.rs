@@ -278,13 +278,12 @@ fn edges(
         Arc::new(faces::Tcp { listener, state: state.clone(), api: over_tcp }),
         Arc::new(faces::Socket { path: socket, group, state, api: over_socket }),
     ];
-    if let Some(settings) = daemon.telegram.as_ref().filter(|it| it.listen && it.chat.is_some()) {
+    if let Some(settings) = daemon.telegram.as_ref().filter(|it| it.listen) {
         let url = reqwest::Url::parse(&settings.api_url)
             .map_err(|error| NotStarted::new(format!("[telegram] api_url: {error}")))?;
         let bot = wire::telegram::Api::new(client, url, settings.token.clone())
             .map_err(|error| NotStarted::new(format!("[telegram] {error}")))?;
         let who = telegram::Settings {
-            chats: settings.chat.into_iter().collect(),
             users: settings.allowed_users.iter().filter_map(|it| u64::try_from(*it).ok()).collect(),
         };
         let desk = Arc::new(presses::Desk::new(controller, Arc::clone(context)));

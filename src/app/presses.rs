@@ -38,6 +38,10 @@ impl Desk {
 }
 
 impl Presses for Desk {
+    fn is_linked(&self, chat: i64) -> bool {
+        self.context.receivers().iter().any(|it| it.chat == Some(chat))
+    }
+
     fn press(&self, press: Press) -> BoxFuture<'_, PressAnswer> {
         Box::pin(async move {
             let by = press.user_name;

@@ -54,8 +54,6 @@ const NAME_MAX: usize = 40;
 /// Whose presses count.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// The linked chats.
-    pub chats: Vec<i64>,
     /// `allowed_users`.
     pub users: Vec<u64>,
 }
@@ -98,6 +96,8 @@ pub enum Health {
 
 /// What the edge needs of atalaya.
 pub trait Presses: Send + Sync {
+    /// Whether atalaya writes to this chat at present; presses from others are ignored.
+    fn is_linked(&self, chat: i64) -> bool;
     /// Does what was asked. It may be asked again after a crash, so it must bear a repetition.
     fn press(&self, press: Press) -> BoxFuture<'_, PressAnswer>;
     /// The update that was saved last, before a restart.
@@ -205,7 +205,7 @@ impl TelegramEdge {
 
     async fn answer(&self, query: CallbackQuery) {
         let place = query.message.as_ref().map(|it| (it.chat().id, it.id()));
-        let Some((chat, message)) = place.filter(|it| self.settings.chats.contains(&it.0.0)) else {
+        let Some((chat, message)) = place.filter(|it| self.presses.is_linked(it.0.0)) else {
             let count = self.strangers.fetch_add(1, Ordering::Relaxed) + 1;
             tracing::debug!(count, "button pressed in a chat that is not linked");
             return;
@@ -330,6 +330,10 @@ mod tests {
     }
 
     impl Presses for Desk {
+        fn is_linked(&self, chat: i64) -> bool {
+            chat == -5
+        }
+
         fn press(&self, press: Press) -> BoxFuture<'_, PressAnswer> {
             self.presses.lock().unwrap().push(press);
             Box::pin(async { self.answer.clone() })
@@ -353,7 +357,7 @@ mod tests {
         let desk = Arc::new(Desk { answer, ..Desk::default() });
         let client = http::client().expect("a client");
         let api = Api::new(client, fake.url.clone(), "1:a".into()).expect("a bot");
-        let settings = Settings { chats: vec![-5], users: vec![42] };
+        let settings = Settings { users: vec![42] };
         let presses: Arc<dyn Presses> = desk.clone();
         (desk, TelegramEdge::new(api, settings, presses))
     }

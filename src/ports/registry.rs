@@ -21,6 +21,8 @@ pub struct ReadyReceiver {
     /// would be sent twice.
     pub attempt_max: Duration,
     pub fingerprint: String,
+    /// The Telegram chat that it writes to: the buttons under its messages are heard.
+    pub chat: Option<i64>,
     pub notifier: Arc<dyn Notifier>,
 }
 

@@ -326,6 +326,7 @@ fn read_of(names: &[&str], spec: &Arc<Spec>, phone: &Arc<Sink>, hook: &Arc<Sink>
         at_once: if human { 1 } else { 8 },
         attempt_max: Duration::from_secs(25),
         fingerprint: id.to_owned(),
+        chat: None,
         notifier: Arc::clone(sink) as Arc<dyn Notifier>,
     };
     Read {

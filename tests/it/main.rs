@@ -15,3 +15,4 @@ mod heard;
 mod settings;
 mod snippets;
 mod store;
+mod telling;
