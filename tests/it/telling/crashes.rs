@@ -15,7 +15,7 @@ const COUNT: usize = 60;
 const ROUNDS: usize = 5;
 /// A message may come twice only if the process died so soon after it was sent.
 const UNRECORDED: Duration = Duration::from_secs(2);
-const SETTLED: Duration = Duration::from_secs(60);
+const SETTLED: Duration = Duration::from_mins(1);
 
 /// Numbers that look drawn and are the same in every run [Steele, Lea, Flood 2014: SplitMix64].
 struct Draws(u64);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{ELSEWHERE, QUIET, SOON, Scene, agents, plain};
-use crate::support::{telegram::FakeTelegram, wait};
+use crate::support::{telegram::FakeTelegram, wait, webhook::Delivery};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deleted_message_is_sent_anew() {
@@ -47,7 +47,7 @@ async fn a_relapse_rings_as_a_reply_and_takes_the_buttons() {
     let back =
         |it: &crate::support::telegram::Message| it.id == again.id && it.text.contains("is back");
     scene.phone.shows(SOON, "the newest is edited", back).await;
-    let events: Vec<String> = scene.hook.deliveries().iter().map(|it| it.event()).collect();
+    let events: Vec<String> = scene.hook.deliveries().iter().map(Delivery::event).collect();
     scene.delivered().await;
     assert!(
         events.starts_with(&["opened".into(), "resolved".into(), "opened".into()]),

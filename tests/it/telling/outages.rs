@@ -197,7 +197,7 @@ async fn while_telegram_answers_500_the_webhook_is_quick_and_a_press_is_answered
     wait::last(Duration::from_secs(3)).await;
     assert_eq!(scene.phone.messages().len(), 1, "nobody could be told");
     scene.phone.answer_all_with(None);
-    let answer = scene.phone.answered(&press, Duration::from_secs(60)).await;
+    let answer = scene.phone.answered(&press, Duration::from_mins(1)).await;
     assert!(answer.text.starts_with("Yours until"), "{}", answer.text);
     scene.status("mary", "acknowledged").await;
     scene.shows(&["2 agents have failed"]).await;
