@@ -57,7 +57,7 @@ pub fn over(incidents: &[Incident], zone: &TimeZone, now: Timestamp) -> Option<S
     Some(format!("Over since {}", words::minute(last, zone, now)))
 }
 
-/// One line for each incident, within [`REPLY_MAX`].
+/// One line for each incident, 3500 characters at most.
 pub fn list(incidents: &[Incident], zone: &TimeZone, now: Timestamp) -> String {
     let mut text = String::new();
     for (place, incident) in incidents.iter().enumerate() {
