@@ -325,6 +325,7 @@ impl Ear for Listener {
         let heard_here = context.slots.all().iter().filter(|it| it.is_heard_over(source)).count();
         let detail = match heard_here {
             0 => why.to_owned(),
+            1 => format!("{why} (1 agent is heard over it)"),
             count => format!("{why} ({count} agents are heard over it)"),
         };
         context.tell(context.board.set(&watch, Some((Condition::Blind, &detail)), since));

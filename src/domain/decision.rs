@@ -67,7 +67,7 @@ pub struct Decision {
     pub stage: Stage,
     /// What came of it, in few words: `told`, `edited only`, `held`, `opened`, `up → down`.
     pub outcome: Text,
-    /// The rule in words: `silence > 90s`, `joined a group within 30s`, `warning: goes to the digest`.
+    /// The rule in words: `silence > 90s`, `joined a group within 30s`, `warning: goes to the log, no route names it`.
     pub rule: Text,
     pub origin: Origin,
     pub receiver: Option<ReceiverId>,

@@ -41,7 +41,7 @@ pub struct Routed {
 }
 
 /// Info goes to the log alone; a warning reaches who is named for it by a route, and the machines of
-/// the watch's own `notify`; the digest has the rest.
+/// the watch's own `notify`; the log has the rest.
 pub fn route(settings: &Settings, subject: &Subject, severity: Severity) -> Routed {
     if severity == Severity::Info {
         return nobody("info: goes to the log", "severity info");
@@ -52,7 +52,11 @@ pub fn route(settings: &Settings, subject: &Subject, severity: Severity) -> Rout
             .filter(|it| severity == Severity::Critical || !it.human)
             .map(|it| (it.id.clone(), subject.origin.clone()))
             .collect();
-        let rule = if to.is_empty() { "warning: goes to the digest" } else { "its own notify" };
+        let rule = if to.is_empty() {
+            "warning: goes to the log, no route names it"
+        } else {
+            "its own notify"
+        };
         return Routed { to, then: Vec::new(), rule, origin: subject.origin.clone() };
     }
     let watch = subject.watch.to_string();
@@ -67,7 +71,7 @@ pub fn route(settings: &Settings, subject: &Subject, severity: Severity) -> Rout
     match severity {
         Severity::Critical => everyone(settings, subject),
         Severity::Warning | Severity::Info => {
-            nobody("warning: goes to the digest", "severity warning")
+            nobody("warning: goes to the log, no route names it", "severity warning")
         }
     }
 }

@@ -964,7 +964,7 @@ mod tests {
     }
 
     #[test]
-    fn warnings_wait_for_the_digest_and_infos_for_nobody() {
+    fn warnings_and_infos_go_to_the_log() {
         let story = check(
             settings(with_hook),
             &[
@@ -975,10 +975,9 @@ mod tests {
             ],
         );
         let why = |name: &str| story.why(name).join("\n");
-        assert!(
-            why("mary")
-                .contains("not told | warning: goes to the digest | default: severity warning")
-        );
+        assert!(why("mary").contains(
+            "not told | warning: goes to the log, no route names it | default: severity warning"
+        ));
         assert!(
             why("soft")
                 .contains("#2 opened warning | severity of down for this watch | registry.toml:5")
