@@ -67,7 +67,7 @@ const REQUESTS_PER_SECOND_MAX: u32 = 200_000;
 const BODIES_MAX: usize = 32;
 /// How long the start waits for the tree to judge.
 const READY_WITHIN: Duration = Duration::from_secs(30);
-/// Another instance holds the state folder (behaviour.md 11; EX_TEMPFAIL of sysexits.h).
+/// Another instance holds the state folder (docs/BEHAVIOUR.md 11; EX_TEMPFAIL of sysexits.h).
 pub const HELD: u8 = 75;
 /// The tree's core kept failing (EX_SOFTWARE).
 const GAVE_UP: u8 = 70;
