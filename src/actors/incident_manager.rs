@@ -20,7 +20,7 @@ use super::{
 use crate::{
     domain::{
         delivery::Delivery,
-        desk::{Answer, Ask, Desk, Settings, Undelivered},
+        desk::{Answer, Ask, Desk, Restored, Settings, Undelivered},
         id::{Kind, WatchId},
         incident::Incident,
         watch::{Cause, Condition, Flip, Verdict},
@@ -39,6 +39,12 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(25);
 const AUDIT_SLICE: usize = 1_000;
 /// Transactions that wait for a store that refuses; beyond that, flips wait in their slots.
 const QUEUE_MAX: usize = 1_000;
+/// Flips that wait to be taken in.
+const WAITING_MAX: usize = 20_000;
+/// Loads that fail before the manager begins without the book: some 5 s.
+const LOADS_MAX: u32 = 10;
+/// Numbers that are told from memory alone begin here, far from any that the store will ever draw.
+const UNSTORED: u64 = 1 << 52;
 /// Flips taken into one transaction.
 const BATCH_MAX: usize = 2_000;
 /// A watch whose flips killed the manager so often is set aside.
@@ -54,14 +60,55 @@ pub enum Message {
     Alarm,
     /// Compare slots with open incidents, from this place of the table on.
     Audit(usize),
+    /// Answers when all that was taken in stands.
+    Drain(RpcReplyPort<()>),
     Ping(RpcReplyPort<()>),
 }
 
-/// Whose flips the manager was working on when it died, and how often that has happened.
+/// What outlives a manager: whose flips it was working on when it died, how often that has happened, and
+/// the numbers it drew, which its successor must not draw again before the store has them.
 #[derive(Debug, Default)]
 pub struct Suspects {
     at_work: Vec<WatchId>,
     crashes: HashMap<WatchId, u32>,
+    drawn: Drawn,
+}
+
+/// The highest numbers ever drawn in this run.
+#[derive(Debug, Default)]
+struct Drawn {
+    incident: u64,
+    group: u64,
+    delivery: u64,
+    silence: u64,
+}
+
+impl Drawn {
+    fn note(&mut self, writes: &[Write]) {
+        for write in writes {
+            match write {
+                Write::Incident(it) => self.incident = self.incident.max(it.id.0),
+                Write::Group(it) => self.group = self.group.max(it.id.0),
+                Write::Delivery(it) => self.delivery = self.delivery.max(it.id.0),
+                Write::Silence(it) => self.silence = self.silence.max(it.id),
+                Write::Facts(_)
+                | Write::Flip(_)
+                | Write::Decision(_)
+                | Write::Outcome(_)
+                | Write::Reference { .. }
+                | Write::SetAside { .. }
+                | Write::SilenceEnded { .. }
+                | Write::Meta { .. } => {}
+            }
+        }
+    }
+
+    fn raise(&self, restored: &mut Restored) {
+        restored.last_incident = restored.last_incident.max(self.incident);
+        restored.last_group = restored.last_group.max(self.group);
+        restored.last_delivery = restored.last_delivery.max(self.delivery);
+        restored.last_silence = restored.last_silence.max(self.silence);
+    }
 }
 
 pub(crate) struct IncidentManager;
@@ -69,6 +116,8 @@ pub(crate) struct IncidentManager;
 /// A transaction that was sent or waits for the one before it; kept until it stands.
 struct UnderWay {
     commit: Commit,
+    /// Whose flips are in it.
+    watches: Vec<WatchId>,
     acknowledge: Vec<(WatchId, u64, u64)>,
     replies: Vec<(RpcReplyPort<Answer>, Answer)>,
     worker: Option<Worker>,
@@ -79,6 +128,9 @@ pub(crate) struct Running {
     incarnation: u64,
     sequence: u64,
     desk: Option<Desk>,
+    /// The desk is the store's book; else one begun without it, whose word goes out from memory alone.
+    loaded: bool,
+    loads_failed: u32,
     flips: Vec<Flip>,
     asks: Vec<(Ask, RpcReplyPort<Answer>)>,
     undelivered: Vec<Undelivered>,
@@ -88,6 +140,7 @@ pub(crate) struct Running {
     refused: bool,
     loading: Option<Worker>,
     alarm: Alarm<Message>,
+    drains: Vec<RpcReplyPort<()>>,
     set_aside: HashSet<WatchId>,
 }
 
@@ -111,6 +164,8 @@ impl Actor for IncidentManager {
             incarnation,
             sequence: 0,
             desk: None,
+            loaded: false,
+            loads_failed: 0,
             flips: Vec::new(),
             asks: Vec::new(),
             undelivered: Vec::new(),
@@ -118,6 +173,7 @@ impl Actor for IncidentManager {
             refused: false,
             loading: None,
             alarm: Alarm::default(),
+            drains: Vec::new(),
             set_aside,
         })
     }
@@ -140,7 +196,11 @@ impl Actor for IncidentManager {
         #[cfg(test)]
         running.context.chaos.in_part("incident_manager").await;
         match message {
-            Message::Flips(flips) => running.flips.extend(flips),
+            // What has no room here waits in its slot and is sent again.
+            Message::Flips(flips) if running.flips.len() < WAITING_MAX => {
+                running.flips.extend(flips);
+            }
+            Message::Flips(_) => {}
             Message::Ask(ask, reply) => running.asks.push((ask, reply)),
             Message::Undelivered(report) => running.undelivered.push(report),
             Message::Reload(settings) => {
@@ -150,13 +210,19 @@ impl Actor for IncidentManager {
             }
             Message::Loaded(book) => running.loaded(&myself, book),
             Message::Recorded(recorded) => running.recorded(&myself, recorded)?,
-            Message::Retry if running.desk.is_none() => running.load(&myself),
+            Message::Retry if !running.loaded => running.load(&myself),
             Message::Retry => running.send(&myself),
             Message::Alarm => running.tick(&myself),
             Message::Audit(from) => running.audit(&myself, from),
+            Message::Drain(reply) => running.drains.push(reply),
             Message::Ping(reply) => drop(reply.send(())),
         }
         running.pump(&myself);
+        if running.queue.is_empty() && running.flips.is_empty() {
+            for reply in running.drains.drain(..) {
+                let _ = reply.send(());
+            }
+        }
         Ok(())
     }
 }
@@ -197,9 +263,15 @@ impl Running {
     fn loaded(&mut self, myself: &ActorRef<Message>, book: Option<recorder::Book>) {
         self.loading = None;
         let Some(Ok((mut restored, unreadable))) = book else {
+            self.loads_failed += 1;
+            if self.loads_failed == LOADS_MAX {
+                self.begin_without_book();
+            }
             myself.send_after(RETRY_AFTER, || Message::Retry);
             return;
         };
+        self.loaded = true;
+        lock(&self.context.suspects).drawn.raise(&mut restored);
         let now = self.context.clock.now();
         let mut aside: Vec<Incident> = Vec::new();
         restored.incidents.retain(|it| {
@@ -226,6 +298,20 @@ impl Running {
         self.audit(myself, 0);
     }
 
+    /// The store cannot even be read: a watch that stays mute for that is none. What is told now is told
+    /// from memory, and once more when the store is back, since nobody can know then what was told.
+    fn begin_without_book(&mut self) {
+        tracing::error!("the store cannot be read: incidents are told from memory until it can");
+        let restored = Restored {
+            last_incident: UNSTORED,
+            last_group: UNSTORED,
+            last_delivery: UNSTORED,
+            last_silence: UNSTORED,
+            ..Restored::default()
+        };
+        self.desk = Some(Desk::restore(Arc::clone(&self.context.wanted().desk), restored));
+    }
+
     /// Rows that crash their reader or cannot be read are kept, not loaded, and told.
     fn tell_of_rows(&self, aside: &[Incident], unreadable: &[String], now: Timestamp) {
         let mut names: Vec<String> = aside.iter().map(|it| it.id.to_string()).collect();
@@ -249,8 +335,17 @@ impl Running {
         if !self.flips.is_empty() || !self.asks.is_empty() || !self.undelivered.is_empty() {
             let now = self.context.clock.now();
             let (mut writes, acknowledge) = self.take_flips(now);
-            let replies = self.take_asks(now, &mut writes);
-            self.commit(myself, writes, acknowledge, replies);
+            if self.loaded {
+                let replies = self.take_asks(now, &mut writes);
+                self.commit(myself, writes, acknowledge, replies);
+            } else {
+                self.tell_from_memory(&writes);
+                for (_, reply) in std::mem::take(&mut self.asks) {
+                    // Whoever asked may have gone.
+                    let _ =
+                        reply.send(Err("the store does not work: nothing can be kept".to_owned()));
+                }
+            }
         }
         self.set_alarm(myself);
     }
@@ -258,7 +353,8 @@ impl Running {
     fn take_flips(&mut self, now: Timestamp) -> (Vec<Write>, Vec<(WatchId, u64, u64)>) {
         let Some(desk) = &mut self.desk else { return (Vec::new(), Vec::new()) };
         // After a crash one at a time, until the one that did it is known.
-        let careful = !lock(&self.context.suspects).crashes.is_empty();
+        let crashes = |it: &Suspects| it.crashes.values().any(|count| *count < CRASHES_MAX);
+        let careful = crashes(&lock(&self.context.suspects));
         let batch_max = if careful { 1 } else { BATCH_MAX };
         let mut batch: Vec<Flip> = Vec::new();
         let mut acknowledge = Vec::new();
@@ -268,7 +364,8 @@ impl Running {
             let watch = &flip.subject.watch;
             acknowledge.push((watch.clone(), flip.epoch, flip.n));
             let known = newest.get(watch).is_some_and(|it| (flip.epoch, flip.n) <= *it);
-            if known || desk.has_seen(&flip) || self.set_aside.contains(watch) {
+            let seen = desk.has_seen(&flip) && flip.from != flip.to;
+            if known || seen || self.set_aside.contains(watch) {
                 continue;
             }
             newest.insert(watch.clone(), (flip.epoch, flip.n));
@@ -324,7 +421,9 @@ impl Running {
 
     fn tick(&mut self, myself: &ActorRef<Message>) {
         // While a commit is under way the alarm is set again when it stands.
-        if (self.queue.is_empty() || self.refused)
+        let room = if self.refused { QUEUE_MAX } else { 1 };
+        if self.loaded
+            && self.queue.len() < room
             && let Some(desk) = &mut self.desk
         {
             let writes = desk.tick(self.context.clock.now());
@@ -348,9 +447,15 @@ impl Running {
         replies: Vec<(RpcReplyPort<Answer>, Answer)>,
     ) {
         if writes.is_empty() {
-            self.settle(&acknowledge, replies);
+            // Known flips may be known from a transaction that does not stand yet: they are sent again.
+            match self.queue.back_mut() {
+                Some(last) => last.replies.extend(replies),
+                None => self.settle(&acknowledge, replies),
+            }
             return;
         }
+        lock(&self.context.suspects).drawn.note(&writes);
+        let watches = acknowledge.iter().map(|(watch, ..)| watch.clone()).collect();
         self.sequence += 1;
         let commit = Commit {
             writer: WRITER,
@@ -361,7 +466,7 @@ impl Running {
         if self.refused {
             self.tell_from_memory(&commit.writes);
         }
-        self.queue.push_back(UnderWay { commit, acknowledge, replies, worker: None });
+        self.queue.push_back(UnderWay { commit, watches, acknowledge, replies, worker: None });
         if self.queue.len() == 1 {
             self.send(myself);
         }
@@ -371,7 +476,7 @@ impl Running {
     fn tell_from_memory(&self, writes: &[Write]) {
         let owed: Vec<Delivery> = writes.iter().cloned().filter_map(owed).collect();
         if !owed.is_empty() {
-            self.context.at.outbox.cast(outbox::Message::Owed(owed));
+            self.context.at.outbox.cast(outbox::Message::OwedUnstored(owed));
         }
     }
 
@@ -404,7 +509,12 @@ impl Running {
                 self.send(myself);
             }
             // A successor is at work, or the book and the store disagree: begin anew from the store.
-            Some(Recorded::Refused(refused @ (Refused::Fenced { .. } | Refused::Row(_)))) => {
+            Some(Recorded::Refused(refused @ Refused::Fenced { .. })) => return Err(refused.into()),
+            Some(Recorded::Refused(refused @ Refused::Row(_))) => {
+                // Whoever is in it is suspected: one of them makes rows that the store will not have.
+                if let Some(first) = self.queue.pop_front() {
+                    lock(&self.context.suspects).at_work = first.watches;
+                }
                 return Err(refused.into());
             }
             Some(Recorded::Failed(_)) => {
@@ -461,6 +571,8 @@ impl Running {
             return;
         }
         self.end_unwatched();
+        // A manager that has lived so long was killed by none of those it blamed.
+        lock(&self.context.suspects).crashes.retain(|_, count| CRASHES_MAX <= *count);
         let audit = Duration::try_from(self.context.timing.audit).unwrap_or_default();
         myself.send_after(audit, || Message::Audit(0));
     }

@@ -43,6 +43,8 @@ const RETRY_AFTER: Duration = Duration::from_millis(500);
 const STORE_WITHIN: Duration = Duration::from_secs(25);
 /// Rows read at once; what is beyond comes with the next reading.
 const ROWS_MAX: usize = 50_000;
+/// Loads that fail before rows from memory are sent all the same: some 5 s.
+const LOADS_MAX: u32 = 10;
 /// How long a finished row is remembered: a reading that began before its outcome was stored must not
 /// bring it back.
 const FINISHED_KEPT: SignedDuration = SignedDuration::from_mins(5);
@@ -58,6 +60,8 @@ pub struct Stored {
 pub enum Message {
     /// Rows that were just committed.
     Owed(Vec<Delivery>),
+    /// Rows that the store has refused so far: told from memory.
+    OwedUnstored(Vec<Delivery>),
     /// The receivers may have changed; read what is owed anew.
     Reconcile,
     Loaded(Option<Result<Stored, StoreError>>),
@@ -69,6 +73,8 @@ pub enum Message {
     /// See what is due.
     Look,
     Recorded(Option<Recorded>),
+    /// Sends nothing new; answers when what is in flight is settled and stored.
+    Drain(RpcReplyPort<()>),
     Retry,
     Start(ReceiverId),
     Ping(RpcReplyPort<()>),
@@ -83,6 +89,9 @@ struct Desk {
     rows: BTreeMap<DeliveryId, Delivery>,
     in_flight: HashMap<DeliveryId, (Dispatch, Timestamp)>,
     child: Option<ActorRef<notifier::Message>>,
+    /// Something came or went since it was last looked at.
+    changed: bool,
+    again_at: Option<Timestamp>,
 }
 
 pub(crate) struct Running {
@@ -94,6 +103,10 @@ pub(crate) struct Running {
     references: HashMap<GroupId, String>,
     /// What became of rows lately. A row that was told from memory and is stored only later gets its outcome again.
     finished: HashMap<DeliveryId, Outcome>,
+    /// Rows that were told from memory and that the store does not have yet.
+    unstored: HashSet<DeliveryId>,
+    drains: Vec<RpcReplyPort<()>>,
+    loads_failed: u32,
     nursery: Nursery<ReceiverId>,
     writes: Vec<Write>,
     under_way: Option<(Commit, Worker)>,
@@ -124,6 +137,9 @@ impl Actor for Outbox {
             desks: BTreeMap::new(),
             references: HashMap::new(),
             finished: HashMap::new(),
+            unstored: HashSet::new(),
+            drains: Vec::new(),
+            loads_failed: 0,
             nursery: Nursery::new(Patience::Quarantined),
             writes: Vec::new(),
             under_way: None,
@@ -153,6 +169,14 @@ impl Actor for Outbox {
         running.context.chaos.in_part("outbox").await;
         match message {
             Message::Owed(rows) => {
+                for row in &rows {
+                    running.unstored.remove(&row.id);
+                }
+                running.take(rows);
+                running.look_soon(&myself);
+            }
+            Message::OwedUnstored(rows) => {
+                running.unstored.extend(rows.iter().map(|it| it.id));
                 running.take(rows);
                 running.look_soon(&myself);
             }
@@ -167,11 +191,13 @@ impl Actor for Outbox {
             }
             Message::Look => running.look(&myself),
             Message::Recorded(recorded) => running.recorded(&myself, recorded)?,
+            Message::Drain(reply) => running.drains.push(reply),
             Message::Retry => running.retry(&myself),
             Message::Start(receiver) => running.start(&myself, &receiver).await,
             Message::Ping(reply) => drop(reply.send(())),
         }
         running.record(&myself);
+        running.drained();
         Ok(())
     }
 
@@ -221,6 +247,8 @@ impl Running {
                     rows: BTreeMap::new(),
                     in_flight: HashMap::new(),
                     child: None,
+                    changed: true,
+                    again_at: None,
                 };
                 self.context.board.announce(&ready.id.watch(), self.context.clock.now());
                 self.desks.insert(ready.id.clone(), desk);
@@ -231,7 +259,10 @@ impl Running {
     }
 
     async fn start(&mut self, myself: &ActorRef<Message>, receiver: &ReceiverId) {
-        let Some(desk) = self.desks.get_mut(receiver) else { return };
+        let Some(desk) = self.desks.get_mut(receiver).filter(|it| it.child.is_none()) else {
+            return;
+        };
+        desk.changed = true;
         let arguments = (myself.clone(), desk.ready.clone());
         match NotifierActor::spawn_linked(None, NotifierActor, arguments, myself.get_cell()).await {
             Ok((actor, _)) => {
@@ -277,14 +308,23 @@ impl Running {
     fn loaded(&mut self, myself: &ActorRef<Message>, stored: Option<Result<Stored, StoreError>>) {
         self.loading = None;
         let Some(Ok(stored)) = stored else {
+            self.loads_failed += 1;
             if !self.loaded {
                 myself.send_after(RETRY_AFTER, || Message::Reconcile);
+            }
+            if self.loads_failed == LOADS_MAX {
+                // What is told from memory must not wait for a store that cannot be read.
+                self.look_soon(myself);
             }
             return;
         };
         let now = self.context.clock.now();
         let settled = self.under_way.is_none();
-        self.finished.retain(|_, it| !settled || now.duration_since(it.at) < FINISHED_KEPT);
+        let unstored = &self.unstored;
+        self.finished.retain(|id, it| {
+            !settled || unstored.contains(id) || now.duration_since(it.at) < FINISHED_KEPT
+        });
+
         for (group, reference) in stored.references {
             // What was accepted meanwhile is newer than what was read.
             self.references.entry(group).or_insert(reference);
@@ -309,6 +349,7 @@ impl Running {
             }
             match self.desks.get_mut(&row.receiver) {
                 Some(desk) => {
+                    desk.changed = true;
                     desk.rows.entry(row.id).or_insert(row);
                 }
                 None => self.give_away(row, now),
@@ -345,15 +386,19 @@ impl Running {
     /// Sends what is due on every desk and sleeps to what is due next.
     fn look(&mut self, myself: &ActorRef<Message>) {
         self.looks_soon = false;
-        if !self.loaded {
+        if !self.loaded && self.loads_failed < LOADS_MAX {
             return;
         }
         let now = self.context.clock.now();
         let mut again_at: Option<Timestamp> = None;
         let mut reports = Vec::new();
         for desk in self.desks.values_mut() {
-            let rows: Vec<Delivery> = desk.rows.values().cloned().collect();
-            let next = desk.lane.next(&rows, now);
+            if !desk.is_due(now) {
+                again_at = again_at.into_iter().chain(desk.again_at).min();
+                continue;
+            }
+            let next = desk.lane.next(desk.rows.values(), now);
+            desk.changed = false;
             for outcome in next.outcomes {
                 desk.settle(&outcome);
                 if outcome.state == State::Failed {
@@ -362,10 +407,13 @@ impl Running {
                 self.writes.push(Write::Outcome(Box::new(outcome)));
             }
             reports.extend(next.undelivered);
-            for dispatch in next.send {
-                desk.send(dispatch, &self.references, now);
+            if self.drains.is_empty() {
+                for dispatch in next.send {
+                    desk.send(dispatch, &self.references, now);
+                }
             }
-            again_at = again_at.into_iter().chain(next.again_at).chain(desk.hung_at(now)).min();
+            desk.again_at = next.again_at.into_iter().chain(desk.hung_at(now)).min();
+            again_at = again_at.into_iter().chain(desk.again_at).min();
         }
         for undelivered in reports {
             self.report(undelivered);
@@ -385,6 +433,18 @@ impl Running {
         }
     }
 
+    /// Whoever waits for the end of all that is in flight is told of it.
+    fn drained(&mut self) {
+        let busy =
+            self.under_way.is_some() || self.desks.values().any(|it| !it.in_flight.is_empty());
+        if !busy && self.writes.is_empty() {
+            for reply in self.drains.drain(..) {
+                // Whoever asked may have gone.
+                let _ = reply.send(());
+            }
+        }
+    }
+
     fn publish_owed(&self) {
         let owed = self.desks.iter().map(|(id, desk)| (id.clone(), desk.rows.len())).collect();
         *lock(&self.context.owed) = owed;
@@ -397,6 +457,7 @@ impl Running {
         if desk.in_flight.remove(&dispatch.delivery.id).is_none() {
             return;
         }
+        desk.uncover(dispatch);
         let settled = desk.lane.after_attempt(dispatch, attempt, now, fastrand::f64());
         for write in &settled.writes {
             match write {
@@ -521,16 +582,24 @@ impl Desk {
             row.failed_over = outcome.failed_over;
             row.error.clone_from(&outcome.error);
         }
-        // Rows that it would have covered wait with it.
-        for row in self.rows.values_mut() {
-            let covered = self.in_flight.values().any(|(it, _)| it.covers.contains(&row.id));
-            if row.state == State::Sending && !covered && !self.in_flight.contains_key(&row.id) {
+    }
+
+    /// An attempt is over: the rows that it stood for wait again, unless it was accepted.
+    fn uncover(&mut self, dispatch: &Dispatch) {
+        self.changed = true;
+        for id in &dispatch.covers {
+            if let Some(row) = self.rows.get_mut(id) {
                 row.state = State::Pending;
             }
         }
     }
 
+    fn is_due(&self, now: Timestamp) -> bool {
+        self.changed || self.again_at.is_some_and(|at| at <= now)
+    }
+
     fn release(&mut self) {
+        self.changed = true;
         self.in_flight.clear();
         for row in self.rows.values_mut() {
             row.state = State::Pending;

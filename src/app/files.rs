@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::Notify,
@@ -54,7 +54,12 @@ impl Files {
     ) -> std::io::Result<Self> {
         let told = Arc::new(Notify::new());
         let teller = Arc::clone(&told);
-        let watcher = notify::recommended_watcher(move |_| teller.notify_one());
+        let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
+            // Our own reading is an access too: told of it, we would read for ever.
+            if event.map_or(true, |it| !it.kind.is_access()) {
+                teller.notify_one();
+            }
+        });
         if let Err(error) = &watcher {
             tracing::warn!(%error, "the file system does not tell of changes; files are looked at every half second");
         }
