@@ -1,6 +1,10 @@
 //! IncidentManager: the shell of the desk. Takes flips, requests and time; commits what the desk wants
 //! written in one transaction; only then acknowledges the flips and wakes the outbox.
 
+mod audit;
+mod commit;
+mod suspects;
+
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     sync::Arc,
@@ -10,23 +14,23 @@ use std::{
 use jiff::Timestamp;
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 
+pub use self::suspects::Suspects;
+use self::suspects::{CRASHES_MAX, blame};
 use super::{
     alarm::Alarm,
     context::{Shared, lock},
-    outbox,
     recorder::{self, Recorded},
     worker::Worker,
 };
 use crate::{
     domain::{
-        delivery::Delivery,
         desk::{Answer, Ask, Desk, Restored, Settings, Undelivered},
         id::{Kind, WatchId},
         incident::Incident,
-        watch::{Cause, Condition, Flip, Verdict},
+        watch::{Condition, Flip},
         write::Write,
     },
-    ports::store::{Commit, Refused},
+    ports::store::Commit,
 };
 
 /// Who writes, as the store's fence knows it.
@@ -35,8 +39,6 @@ const WRITER: &str = "incident_manager";
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 /// How long a commit may take before it is sent again (the Recorder gives up at 20 s by itself).
 const ANSWER_WITHIN: Duration = Duration::from_secs(25);
-/// Watches compared per slice of an audit, so that nothing else waits long.
-const AUDIT_SLICE: usize = 1_000;
 /// Transactions that wait for a store that refuses; beyond that, flips wait in their slots.
 const QUEUE_MAX: usize = 1_000;
 /// Flips that wait to be taken in.
@@ -47,8 +49,6 @@ const LOADS_MAX: u32 = 10;
 const UNSTORED: u64 = 1 << 52;
 /// Flips taken into one transaction.
 const BATCH_MAX: usize = 2_000;
-/// A watch whose flips killed the manager so often is set aside.
-const CRASHES_MAX: u32 = 3;
 pub enum Message {
     Flips(Vec<Flip>),
     Ask(Ask, RpcReplyPort<Answer>),
@@ -63,52 +63,6 @@ pub enum Message {
     /// Answers when all that was taken in stands.
     Drain(RpcReplyPort<()>),
     Ping(RpcReplyPort<()>),
-}
-
-/// What outlives a manager: whose flips it was working on when it died, how often that has happened, and
-/// the numbers it drew, which its successor must not draw again before the store has them.
-#[derive(Debug, Default)]
-pub struct Suspects {
-    at_work: Vec<WatchId>,
-    crashes: HashMap<WatchId, u32>,
-    drawn: Drawn,
-}
-
-/// The highest numbers ever drawn in this run.
-#[derive(Debug, Default)]
-struct Drawn {
-    incident: u64,
-    group: u64,
-    delivery: u64,
-    silence: u64,
-}
-
-impl Drawn {
-    fn note(&mut self, writes: &[Write]) {
-        for write in writes {
-            match write {
-                Write::Incident(it) => self.incident = self.incident.max(it.id.0),
-                Write::Group(it) => self.group = self.group.max(it.id.0),
-                Write::Delivery(it) => self.delivery = self.delivery.max(it.id.0),
-                Write::Silence(it) => self.silence = self.silence.max(it.id),
-                Write::Facts(_)
-                | Write::Flip(_)
-                | Write::Decision(_)
-                | Write::Outcome(_)
-                | Write::Reference { .. }
-                | Write::SetAside { .. }
-                | Write::SilenceEnded { .. }
-                | Write::Meta { .. } => {}
-            }
-        }
-    }
-
-    fn raise(&self, restored: &mut Restored) {
-        restored.last_incident = restored.last_incident.max(self.incident);
-        restored.last_group = restored.last_group.max(self.group);
-        restored.last_delivery = restored.last_delivery.max(self.delivery);
-        restored.last_silence = restored.last_silence.max(self.silence);
-    }
 }
 
 pub(crate) struct IncidentManager;
@@ -225,19 +179,6 @@ impl Actor for IncidentManager {
         }
         Ok(())
     }
-}
-
-/// Counts a crash for everything that was at work; returns whose incidents are set aside.
-fn blame(suspects: &mut Suspects) -> HashSet<WatchId> {
-    for watch in std::mem::take(&mut suspects.at_work) {
-        *suspects.crashes.entry(watch).or_default() += 1;
-    }
-    suspects
-        .crashes
-        .iter()
-        .filter(|(_, crashes)| CRASHES_MAX <= **crashes)
-        .map(|(watch, _)| watch.clone())
-        .collect()
 }
 
 impl Running {
@@ -436,210 +377,6 @@ impl Running {
         match desk.deadline() {
             Some(at) => self.alarm.set(myself, at, self.context.clock.now(), || Message::Alarm),
             None => self.alarm.clear(),
-        }
-    }
-
-    fn commit(
-        &mut self,
-        myself: &ActorRef<Message>,
-        writes: Vec<Write>,
-        acknowledge: Vec<(WatchId, u64, u64)>,
-        replies: Vec<(RpcReplyPort<Answer>, Answer)>,
-    ) {
-        if writes.is_empty() {
-            // Known flips may be known from a transaction that does not stand yet: they are sent again.
-            match self.queue.back_mut() {
-                Some(last) => last.replies.extend(replies),
-                None => self.settle(&acknowledge, replies),
-            }
-            return;
-        }
-        lock(&self.context.suspects).drawn.note(&writes);
-        let watches = acknowledge.iter().map(|(watch, ..)| watch.clone()).collect();
-        self.sequence += 1;
-        let commit = Commit {
-            writer: WRITER,
-            incarnation: self.incarnation,
-            sequence: self.sequence,
-            writes,
-        };
-        if self.refused {
-            self.tell_from_memory(&commit.writes);
-        }
-        self.queue.push_back(UnderWay { commit, watches, acknowledge, replies, worker: None });
-        if self.queue.len() == 1 {
-            self.send(myself);
-        }
-    }
-
-    /// The outbox's memory lane: a full disk must not silence a watch. The rows come again when they stand.
-    fn tell_from_memory(&self, writes: &[Write]) {
-        let owed: Vec<Delivery> = writes.iter().cloned().filter_map(owed).collect();
-        if !owed.is_empty() {
-            self.context.at.outbox.cast(outbox::Message::OwedUnstored(owed));
-        }
-    }
-
-    /// Sends the commit under way, for the first time or again.
-    fn send(&mut self, myself: &ActorRef<Message>) {
-        let Some(under_way) = self.queue.front_mut() else { return };
-        let work = recorder::commit(Arc::clone(&self.context), under_way.commit.clone());
-        under_way.worker = Some(Worker::bounded(myself, ANSWER_WITHIN, work, |recorded| {
-            Message::Recorded(recorded.flatten())
-        }));
-    }
-
-    fn recorded(
-        &mut self,
-        myself: &ActorRef<Message>,
-        recorded: Option<Recorded>,
-    ) -> Result<(), ActorProcessingErr> {
-        match recorded {
-            Some(Recorded::Durable) => {
-                self.refused = false;
-                if let Some(done) = self.queue.pop_front() {
-                    log(&done.commit.writes);
-                    let owed: Vec<Delivery> =
-                        done.commit.writes.into_iter().filter_map(owed).collect();
-                    if !owed.is_empty() {
-                        self.context.at.outbox.cast(outbox::Message::Owed(owed));
-                    }
-                    self.settle(&done.acknowledge, done.replies);
-                }
-                self.send(myself);
-            }
-            // A successor is at work, or the book and the store disagree: begin anew from the store.
-            Some(Recorded::Refused(refused @ Refused::Fenced { .. })) => return Err(refused.into()),
-            Some(Recorded::Refused(refused @ Refused::Row(_))) => {
-                // Whoever is in it is suspected: one of them makes rows that the store will not have.
-                if let Some(first) = self.queue.pop_front() {
-                    lock(&self.context.suspects).at_work = first.watches;
-                }
-                return Err(refused.into());
-            }
-            Some(Recorded::Failed(_)) => {
-                if !std::mem::replace(&mut self.refused, true)
-                    && let Some(first) = self.queue.front()
-                {
-                    self.tell_from_memory(&first.commit.writes);
-                }
-                myself.send_after(RETRY_AFTER, || Message::Retry);
-            }
-            None => {
-                myself.send_after(RETRY_AFTER, || Message::Retry);
-            }
-        }
-        Ok(())
-    }
-
-    fn settle(
-        &self,
-        acknowledge: &[(WatchId, u64, u64)],
-        replies: Vec<(RpcReplyPort<Answer>, Answer)>,
-    ) {
-        #[cfg(test)]
-        if self.context.chaos.drops_acknowledgement() {
-            return;
-        }
-        for (watch, epoch, n) in acknowledge {
-            self.context.slots.acknowledge(watch, *epoch, *n);
-            self.context.board.acknowledge(watch, *epoch, *n);
-        }
-        for (reply, answer) in replies {
-            // Whoever asked may have gone.
-            let _ = reply.send(answer);
-        }
-    }
-
-    /// Level-triggered: asks for the verdict again only where slot and book differ and nothing waits.
-    fn audit(&mut self, myself: &ActorRef<Message>, from: usize) {
-        let Some(desk) = &self.desk else { return };
-        let slots = self.context.slots.all();
-        for slot in slots.iter().skip(from).take(AUDIT_SLICE) {
-            let (verdict, waits) = slot.verdict();
-            if waits || verdict.suspends() || self.set_aside.contains(&slot.watch) {
-                continue;
-            }
-            let open = desk.open_of(&slot.watch).map(|it| it.condition);
-            if open != verdict.condition() {
-                self.context.tell(slot.restate());
-            }
-        }
-        if from + AUDIT_SLICE < slots.len() {
-            // `cast` to oneself cannot fail while one handles a message.
-            let _ = myself.cast(Message::Audit(from + AUDIT_SLICE));
-            return;
-        }
-        self.end_unwatched();
-        // A manager that has lived so long was killed by none of those it blamed.
-        lock(&self.context.suspects).crashes.retain(|_, count| CRASHES_MAX <= *count);
-        let audit = Duration::try_from(self.context.timing.audit).unwrap_or_default();
-        myself.send_after(audit, || Message::Audit(0));
-    }
-
-    /// Open incidents of what is no longer in the configuration end as such.
-    fn end_unwatched(&mut self) {
-        let Some(desk) = &self.desk else { return };
-        let context = &self.context;
-        let now = context.clock.now();
-        let sources: HashSet<WatchId> =
-            context.ears.sources().map(|it| context.ears.watch_of(it)).collect();
-        let gone: Vec<Flip> = desk
-            .incidents()
-            .filter(|it| it.resolved.is_none())
-            .filter(|it| match it.watch.kind {
-                Kind::Agent => context.slots.by_watch(&it.watch).is_none(),
-                Kind::Source => !sources.contains(&it.watch),
-                Kind::Receiver => {
-                    !context.receivers().iter().any(|known| known.id.watch() == it.watch)
-                }
-                Kind::Myself => false,
-            })
-            .map(|it| removal(it, now))
-            .collect();
-        self.flips.extend(gone);
-    }
-}
-
-fn removal(incident: &Incident, now: Timestamp) -> Flip {
-    let verdict = |condition| match (incident.watch.kind, incident.condition) {
-        (Kind::Agent, trouble) if trouble != Condition::Unwatched => {
-            Verdict::Agent(crate::domain::watch::agent::Verdict::Waiting)
-        }
-        (Kind::Agent | Kind::Source | Kind::Receiver | Kind::Myself, _) => Verdict::Part(condition),
-    };
-    Flip {
-        subject: Arc::clone(&incident.subject),
-        // A life of its own, later than any that was: what is gone says nothing more.
-        epoch: u64::try_from(now.as_microsecond()).unwrap_or(u64::MAX),
-        n: 1,
-        from: verdict(Some(incident.condition)),
-        to: verdict(None),
-        at: now,
-        cause: Cause::Removed,
-        task: None,
-    }
-}
-
-fn owed(write: Write) -> Option<Delivery> {
-    if let Write::Delivery(delivery) = write { Some(*delivery) } else { None }
-}
-
-/// One line per incident that opened or ended: the log, and what a terminal shows.
-fn log(writes: &[Write]) {
-    for write in writes {
-        let Write::Incident(incident) = write else { continue };
-        let (watch, condition) = (&incident.watch, incident.condition);
-        match &incident.resolved {
-            Some((at, _)) => {
-                tracing::info!(%watch, %condition, incident = %incident.id, since = %incident.opened_at, until = %at, "incident resolved");
-            }
-            None if incident.acknowledgement.is_some() => {
-                tracing::info!(%watch, %condition, incident = %incident.id, "incident acknowledged");
-            }
-            None => {
-                tracing::warn!(%watch, %condition, incident = %incident.id, severity = %incident.severity, since = %incident.opened_at, "incident open");
-            }
         }
     }
 }

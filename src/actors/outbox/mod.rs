@@ -1,6 +1,9 @@
 //! Outbox: delivers what the store owes. One lane and one Notifier child per receiver, so a slow receiver
 //! delays itself alone. The rules (order, merging, retries, fail-over) are `domain::outbox`'s.
 
+mod receiver;
+mod record;
+
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
@@ -10,13 +13,14 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
 
+use self::receiver::Receiver;
 use super::{
     alarm::Alarm,
     context::{Shared, lock},
     incident_manager,
-    notifier::{self, NotifierActor},
+    notifier::NotifierActor,
     nursery::{Next, Nursery},
-    recorder::{self, Recorded},
+    recorder::Recorded,
     worker::Worker,
 };
 use crate::{
@@ -30,9 +34,7 @@ use crate::{
         watch::Condition,
         write::{Outcome, Write},
     },
-    ports::{
-        notifier::Context as Sending, registry::ReadyReceiver, store::Commit, store::StoreError,
-    },
+    ports::store::{Commit, StoreError},
 };
 
 const WRITER: &str = "outbox";
@@ -48,8 +50,6 @@ const LOADS_MAX: u32 = 10;
 /// How long a finished row is remembered: a reading that began before its outcome was stored must not
 /// bring it back.
 const FINISHED_KEPT: SignedDuration = SignedDuration::from_mins(5);
-/// On top of an attempt's own limit, before its notifier is taken for hung.
-const HUNG_AFTER: SignedDuration = SignedDuration::from_secs(10);
 
 /// What the store knows at a start, or a while later.
 pub struct Stored {
@@ -82,24 +82,12 @@ pub enum Message {
 
 pub(crate) struct Outbox;
 
-/// One receiver: its rows, its pace, its child.
-struct Desk {
-    ready: ReadyReceiver,
-    lane: Lane,
-    rows: BTreeMap<DeliveryId, Delivery>,
-    in_flight: HashMap<DeliveryId, (Dispatch, Timestamp)>,
-    child: Option<ActorRef<notifier::Message>>,
-    /// Something came or went since it was last looked at.
-    changed: bool,
-    again_at: Option<Timestamp>,
-}
-
 pub(crate) struct Running {
     context: Shared,
     incarnation: u64,
     sequence: u64,
     loaded: bool,
-    desks: BTreeMap<ReceiverId, Desk>,
+    desks: BTreeMap<ReceiverId, Receiver>,
     references: HashMap<GroupId, String>,
     /// What became of rows lately. A row that was told from memory and is stored only later gets its outcome again.
     finished: HashMap<DeliveryId, Outcome>,
@@ -241,7 +229,7 @@ impl Running {
         recovered(&mut homeless);
         for ready in wanted.iter() {
             if !self.desks.contains_key(&ready.id) {
-                let desk = Desk {
+                let desk = Receiver {
                     lane: Lane::new(ready.at_once),
                     ready: ready.clone(),
                     rows: BTreeMap::new(),
@@ -503,120 +491,5 @@ impl Running {
         let trouble = why.map(|why| (Condition::Undeliverable, why));
         let now = self.context.clock.now();
         self.context.tell(self.context.board.set(&receiver.watch(), trouble, now));
-    }
-
-    /// Commits what has come of the attempts, all that waits at once.
-    fn record(&mut self, myself: &ActorRef<Message>) {
-        if self.under_way.is_some() || self.writes.is_empty() {
-            return;
-        }
-        self.sequence += 1;
-        let commit = Commit {
-            writer: WRITER,
-            incarnation: self.incarnation,
-            sequence: self.sequence,
-            writes: std::mem::take(&mut self.writes),
-        };
-        let worker = self.send(myself, &commit);
-        self.under_way = Some((commit, worker));
-    }
-
-    fn send(&self, myself: &ActorRef<Message>, commit: &Commit) -> Worker {
-        let work = recorder::commit(Arc::clone(&self.context), commit.clone());
-        Worker::bounded(myself, STORE_WITHIN, work, |recorded| {
-            Message::Recorded(recorded.flatten())
-        })
-    }
-
-    fn recorded(
-        &mut self,
-        myself: &ActorRef<Message>,
-        recorded: Option<Recorded>,
-    ) -> Result<(), ActorProcessingErr> {
-        match recorded {
-            Some(Recorded::Durable) => self.under_way = None,
-            Some(Recorded::Refused(refused)) => return Err(refused.into()),
-            Some(Recorded::Failed(_)) | None => {
-                myself.send_after(RETRY_AFTER, || Message::Retry);
-            }
-        }
-        Ok(())
-    }
-
-    /// The commit under way once more: the store did not take it, or the Recorder was restarted.
-    fn retry(&mut self, myself: &ActorRef<Message>) {
-        if let Some((commit, _)) = self.under_way.take() {
-            let worker = self.send(myself, &commit);
-            self.under_way = Some((commit, worker));
-        }
-    }
-}
-
-impl Desk {
-    fn send(&mut self, dispatch: Dispatch, references: &HashMap<GroupId, String>, now: Timestamp) {
-        let Some(child) = &self.child else { return };
-        let ids: HashSet<DeliveryId> =
-            dispatch.covers.iter().copied().chain([dispatch.delivery.id]).collect();
-        let reference = dispatch.delivery.group.and_then(|it| references.get(&it).cloned());
-        let message = notifier::Message::Send(Box::new(dispatch.clone()), Sending { reference });
-        if child.cast(message).is_ok() {
-            for id in ids {
-                if let Some(row) = self.rows.get_mut(&id) {
-                    row.state = State::Sending;
-                }
-            }
-            self.in_flight.insert(dispatch.delivery.id, (dispatch, now));
-        }
-    }
-
-    /// Adopts what became of a row.
-    fn settle(&mut self, outcome: &Outcome) {
-        if outcome.state != State::Pending {
-            self.rows.remove(&outcome.delivery);
-            return;
-        }
-        if let Some(row) = self.rows.get_mut(&outcome.delivery) {
-            row.state = State::Pending;
-            row.attempts = outcome.attempts;
-            row.next_at = outcome.next_at;
-            row.failed_over = outcome.failed_over;
-            row.error.clone_from(&outcome.error);
-        }
-    }
-
-    /// An attempt is over: the rows that it stood for wait again, unless it was accepted.
-    fn uncover(&mut self, dispatch: &Dispatch) {
-        self.changed = true;
-        for id in &dispatch.covers {
-            if let Some(row) = self.rows.get_mut(id) {
-                row.state = State::Pending;
-            }
-        }
-    }
-
-    fn is_due(&self, now: Timestamp) -> bool {
-        self.changed || self.again_at.is_some_and(|at| at <= now)
-    }
-
-    fn release(&mut self) {
-        self.changed = true;
-        self.in_flight.clear();
-        for row in self.rows.values_mut() {
-            row.state = State::Pending;
-        }
-    }
-
-    /// Ends a notifier that has had a message for longer than any attempt may take.
-    fn hung_at(&self, now: Timestamp) -> Option<Timestamp> {
-        let limit =
-            SignedDuration::try_from(self.ready.attempt_max).unwrap_or_default() + HUNG_AFTER;
-        let oldest = self.in_flight.values().map(|(_, at)| *at).min()?;
-        if limit <= now.duration_since(oldest) {
-            if let Some(child) = &self.child {
-                child.kill();
-            }
-            return None;
-        }
-        Some(oldest + limit)
     }
 }
