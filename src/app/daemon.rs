@@ -67,9 +67,9 @@ const REQUESTS_PER_SECOND_MAX: u32 = 200_000;
 const BODIES_MAX: usize = 32;
 /// How long the start waits for the tree to judge.
 const READY_WITHIN: Duration = Duration::from_secs(30);
-/// How long a stop waits for each of the two that owe something (5 s in all, docs/BEHAVIOUR.md 11).
+/// How long a stop waits for each of the two that owe something (docs/BEHAVIOUR.md 11).
 const DRAIN_WITHIN: Duration = Duration::from_secs(1);
-/// Another instance holds the state folder (behaviour.md 11; EX_TEMPFAIL of sysexits.h).
+/// Another instance holds the state folder (docs/BEHAVIOUR.md 11; EX_TEMPFAIL of sysexits.h).
 pub const HELD: u8 = 75;
 /// The tree's core kept failing (EX_SOFTWARE).
 const GAVE_UP: u8 = 70;

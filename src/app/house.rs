@@ -48,7 +48,7 @@ pub struct Ground {
     pub timing: Timing,
 }
 
-/// How long a stop waits for the last commit (behaviour.md 11: 5 s in all).
+/// How long a stop waits for the last commit (docs/BEHAVIOUR.md 11).
 const LAST_COMMIT_WITHIN: Duration = Duration::from_secs(3);
 
 /// Restores facts and builds everything that outlives the actors.

@@ -19,12 +19,13 @@ use super::{
     write::{Outcome, Write},
 };
 
-/// One edit a second of one message (behaviour.md 9).
+/// One edit a second of one message (docs/BEHAVIOUR.md 9).
 const EDIT_EVERY: SignedDuration = SignedDuration::from_secs(1);
-/// The first wait after a failure; doubles up to [`RETRY_MAX`] (behaviour.md 10).
+/// The first wait after a failure; doubles up to [`RETRY_MAX`] (docs/BEHAVIOUR.md 10).
 const RETRY_FIRST: SignedDuration = SignedDuration::from_secs(1);
 const RETRY_MAX: SignedDuration = SignedDuration::from_secs(300);
-/// A critical message that was not accepted for so long also goes to the next receiver (behaviour.md 10).
+/// A critical message that was not accepted for so long also goes to the next receiver
+/// (docs/BEHAVIOUR.md 10).
 const FAIL_OVER_AFTER: SignedDuration = SignedDuration::from_secs(120);
 /// The words of a refusal.
 const ERROR_CHARACTERS_MAX: usize = 300;
