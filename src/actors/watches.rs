@@ -1,7 +1,7 @@
 //! Watches: holds what the registry wants against the slots, and the shards that run them. It takes no
 //! input: whatever woke it, it compares all wanted with all there is. Also flushes the facts of beats.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
@@ -176,8 +176,9 @@ impl Running {
         lock(&self.context.removed).retain(|_, facts| {
             facts.removed_at.is_some_and(|at| now.duration_since(at) < REMOVED_FACTS_KEPT)
         });
+        let index = wanted.index();
         for slot in self.context.slots.all() {
-            self.keep_or_remove(&slot, &wanted, now);
+            self.keep_or_remove(&slot, &wanted, &index, now);
         }
         for agent in &wanted.agents {
             self.ensure(agent, now);
@@ -189,10 +190,15 @@ impl Running {
 
     /// Takes out what the registry no longer has. One that registered itself stays, unless its name was
     /// taken over as an id or an alias of another.
-    fn keep_or_remove(&mut self, slot: &Arc<Slot>, wanted: &Wanted, now: Timestamp) {
+    fn keep_or_remove(
+        &mut self,
+        slot: &Arc<Slot>,
+        wanted: &Wanted,
+        index: &HashMap<&str, &Agent>,
+        now: Timestamp,
+    ) {
         let subject = slot.subject();
-        let name = subject.watch.name.parse().ok();
-        let declared = name.as_ref().and_then(|it| wanted.find(it));
+        let declared = index.get(&*slot.watch.name);
         let stays = match declared {
             Some(agent) => agent.subject.watch == slot.watch,
             None => subject.self_registered,
@@ -224,7 +230,7 @@ impl Running {
         if let Some(slot) = self.context.slots.by_watch(watch) {
             let known = slot.subject();
             if known != agent.subject {
-                self.context.slots.rename(&slot, &agent.subject.aliases);
+                self.context.slots.rename(&slot, &agent.subject);
             }
             slot.respecify(Arc::clone(&agent.subject), Arc::clone(&agent.spec));
             return;

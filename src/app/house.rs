@@ -139,9 +139,10 @@ fn furnish(
         .filter(|facts| facts.removed_at.is_none() && facts.watch.kind == Kind::Agent)
         .map(|facts| facts.watch.clone())
         .collect();
+    let index = wanted.index();
     for watch in strangers {
         let Ok(name) = watch.name.parse::<Name>() else { continue };
-        if wanted.find(&name).is_some() {
+        if index.contains_key(name.as_str()) {
             continue;
         }
         let Some(facts) = kept.remove(&watch) else { continue };
