@@ -296,6 +296,7 @@ impl Slot {
             epoch: inner.epoch,
             n: inner.acknowledged,
             state: Arc::new(inner.state.clone()),
+            self_registered: inner.subject.self_registered,
             removed_at: None,
         })
     }
@@ -360,6 +361,7 @@ impl Slot {
     pub fn respecify(&self, subject: Arc<Subject>, spec: Arc<Spec>) {
         {
             let mut inner = lock(&self.inner);
+            inner.dirty |= inner.subject.self_registered != subject.self_registered;
             inner.subject = subject;
             if *inner.next_spec.as_ref().unwrap_or(&inner.spec) == spec {
                 return;

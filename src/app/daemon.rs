@@ -68,7 +68,7 @@ const BODIES_MAX: usize = 32;
 /// How long the start waits for the tree to judge.
 const READY_WITHIN: Duration = Duration::from_secs(30);
 /// How long a stop waits for each of the two that owe something (docs/BEHAVIOUR.md 11).
-const DRAIN_WITHIN: Duration = Duration::from_secs(1);
+const DRAIN_WITHIN: Duration = Duration::from_millis(800);
 /// Another instance holds the state folder (docs/BEHAVIOUR.md 11; EX_TEMPFAIL of sysexits.h).
 pub const HELD: u8 = 75;
 /// The tree's core kept failing (EX_SOFTWARE).
