@@ -1068,6 +1068,18 @@ mod tests {
     }
 
     #[test]
+    fn a_chain_that_is_shorter_than_its_clock_believes_stops_the_clock() {
+        let mut story = Story::new(settings(with_chain));
+        story.step("0 down mary");
+        story.model.incidents.values_mut().for_each(|it| it.chain.clear());
+        let known = story.desk.incidents().map(|it| it.id).collect();
+        story.desk = Desk::restore(Arc::clone(&story.desk.settings), story.model.restored(&known));
+        assert_eq!(story.desk.deadline(), Some(at(900)));
+        assert!(story.step("900 tick").is_empty());
+        assert_eq!(story.desk.deadline(), Some(at(4 * 3600)), "the repeat alone is left");
+    }
+
+    #[test]
     fn what_one_receiver_does_not_take_goes_to_the_next() {
         check(
             settings(with_chain),
