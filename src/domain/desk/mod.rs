@@ -29,7 +29,7 @@ use super::{
         wording,
     },
     decision::Stage,
-    id::{DeliveryId, IncidentId, Origin, ReceiverId, WatchId},
+    id::{DeliveryId, IncidentId, Kind, Origin, ReceiverId, WatchId},
     incident::{Ending, Incident},
     silence::{Silence, Silences, Target},
     text::Text,
@@ -380,9 +380,11 @@ impl Desk {
         self.silences.iter()
     }
 
-    /// The unresolved incident of a watch, if one is open (at most one per condition; the worst).
+    /// The worst unresolved incident that a watch stands for by its own verdict, if any. That nobody keeps
+    /// the watch of an agent is its tower's to say, and hides nothing that the agent's verdict opened.
     pub fn open_of(&self, watch: &WatchId) -> Option<&Incident> {
-        let open = self.books.of_watch(watch).filter(|it| it.resolved.is_none());
+        let own = |it: &&Incident| watch.kind != Kind::Agent || dedup::is_of_agents(it.condition);
+        let open = self.books.of_watch(watch).filter(|it| it.resolved.is_none()).filter(own);
         open.min_by_key(|it| it.condition.rank())
     }
 }
@@ -416,7 +418,7 @@ mod tests {
         alert::wording::plain,
         decision::Decision,
         delivery::{Body, Delivery},
-        id::{GroupId, Kind},
+        id::GroupId,
         incident::{Severity, Step},
         watch::{Subject, Verdict, agent},
     };
@@ -1147,6 +1149,8 @@ mod tests {
             let flip = Flip { to, cause, ..story.flip("mary", "down", second) };
             let writes = story.desk.flips(&[flip], at(second));
             story.model.apply(&writes);
+            let open = story.desk.open_of(&"mary".parse().unwrap()).map(|it| it.condition);
+            assert_eq!(open, Some(Condition::Down), "what it says itself");
         }
         let rows: Vec<_> = story.model.deliveries.iter().map(said).collect();
         assert_eq!(
