@@ -596,6 +596,7 @@ mod tests {
                 "blind" => (agent::Verdict::Blind, Cause::Hearing),
                 "paused" => (agent::Verdict::Paused, Cause::Paused { by }),
                 "gone" => (agent::Verdict::Up, Cause::Removed),
+                "restated_up" => (agent::Verdict::Up, Cause::Restated),
                 "changed" => (agent::Verdict::Up, Cause::SettingsChanged),
                 _ => (agent::Verdict::Up, Cause::Beat),
             };
@@ -1192,8 +1193,13 @@ mod tests {
                 ("10 says_down mary", ""),
                 ("20 says_up mary", "phone~ Mary is back: down 20 s, 03:12 to 03:12"),
                 ("30 says_up mary", ""),
+                ("40 down lisa", "phone! Lisa is down: silent since 03:11:10"),
+                ("50 restated_up lisa", "phone~ Lisa is back: down 10 s, 03:12 to 03:12"),
             ],
         );
+        let ended = |it: &Incident| it.resolved.clone().map(|it| it.1);
+        assert!(story.model.incidents.values().all(|it| ended(it) == Some(Ending::Recovered)));
+        assert!(story.why("lisa").iter().any(|it| it.contains("said again how it is")));
         let decisions = story.model.decisions.len();
         let old = Flip {
             n: 1,
