@@ -24,7 +24,6 @@ struct Entry {
     trouble: Option<Condition>,
     since: Timestamp,
     detail: Text,
-    n: u64,
     flips: Vec<Flip>,
     /// Something was said of it in this run.
     said: bool,
@@ -37,7 +36,6 @@ impl Entry {
             trouble: None,
             since: at,
             detail: Text::clean("", 1),
-            n: 0,
             flips: Vec::new(),
             said: false,
         }
@@ -58,7 +56,15 @@ pub struct Part {
 pub struct Board {
     /// One life of the board is one run of the process.
     epoch: u64,
-    entries: Mutex<BTreeMap<WatchId, Entry>>,
+    known: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    /// The newest flip of all parts: a part that is forgotten and comes back within the epoch goes on
+    /// above its old numbers, else the desk would take its flips for seen.
+    n: u64,
+    entries: BTreeMap<WatchId, Entry>,
 }
 
 /// Longest error text that is kept of a part, in characters: a refused registry shows its report.
@@ -68,7 +74,7 @@ impl Board {
     /// `last_epoch` is the newest that the store knows.
     pub fn new(started_at: Timestamp, last_epoch: u64) -> Self {
         let epoch = epoch_after(last_epoch, started_at);
-        Self { epoch, entries: Mutex::new(BTreeMap::new()) }
+        Self { epoch, known: Mutex::default() }
     }
 
     /// Records how a part is; returns the flip to tell, if that is news. The first word about a part is
@@ -80,12 +86,13 @@ impl Board {
         trouble: Option<(Condition, &str)>,
         at: Timestamp,
     ) -> Vec<Flip> {
-        let mut entries = lock(&self.entries);
+        let mut known = lock(&self.known);
+        let Known { n, entries } = &mut *known;
         let entry = entries.entry(watch.clone()).or_insert_with(|| Entry::new(watch, at));
-        let known = std::mem::replace(&mut entry.said, true);
+        let spoken_of = std::mem::replace(&mut entry.said, true);
         let now_in = trouble.map(|it| it.0);
         let detail = Text::clean(trouble.map_or("", |it| it.1), DETAIL_CHARACTERS_MAX);
-        let same = known && entry.trouble == now_in;
+        let same = spoken_of && entry.trouble == now_in;
         // A second bad edit has other mistakes, and whoever mends it reads the incident. A source's words
         // vary with each try, and are no news.
         let is_edit = matches!(now_in, Some(Condition::Refused | Condition::Held));
@@ -93,11 +100,11 @@ impl Board {
             entry.detail = detail;
             return Vec::new();
         }
-        entry.n += 1;
+        *n += 1;
         let flip = Flip {
             subject: Arc::clone(&entry.subject),
             epoch: self.epoch,
-            n: entry.n,
+            n: *n,
             from: Verdict::Part(entry.trouble),
             to: Verdict::Part(now_in),
             at,
@@ -117,28 +124,29 @@ impl Board {
 
     /// A part that the configuration has and of which nothing is known yet.
     pub fn announce(&self, watch: &WatchId, at: Timestamp) {
-        lock(&self.entries).entry(watch.clone()).or_insert_with(|| Entry::new(watch, at));
+        lock(&self.known).entries.entry(watch.clone()).or_insert_with(|| Entry::new(watch, at));
     }
 
     /// A part that the configuration no longer has; the IncidentManager's audit ends its incident.
     pub fn forget(&self, watch: &WatchId) {
-        lock(&self.entries).remove(watch);
+        lock(&self.known).entries.remove(watch);
     }
 
     pub fn acknowledge(&self, watch: &WatchId, epoch: u64, n: u64) {
         if epoch == self.epoch
-            && let Some(entry) = lock(&self.entries).get_mut(watch)
+            && let Some(entry) = lock(&self.known).entries.get_mut(watch)
         {
             entry.flips.retain(|flip| n < flip.n);
         }
     }
 
     pub fn unacknowledged(&self) -> Vec<Flip> {
-        lock(&self.entries).values().flat_map(|entry| entry.flips.iter().cloned()).collect()
+        lock(&self.known).entries.values().flat_map(|entry| entry.flips.iter().cloned()).collect()
     }
 
     pub fn parts(&self) -> Vec<Part> {
-        lock(&self.entries)
+        lock(&self.known)
+            .entries
             .iter()
             .map(|(watch, entry)| Part {
                 watch: watch.clone(),
@@ -151,7 +159,7 @@ impl Board {
 
     /// How it is; none when nothing was said of it in this run.
     pub fn trouble(&self, watch: &WatchId) -> Option<Option<Condition>> {
-        lock(&self.entries).get(watch).filter(|entry| entry.said).map(|entry| entry.trouble)
+        lock(&self.known).entries.get(watch).filter(|entry| entry.said).map(|entry| entry.trouble)
     }
 }
 
@@ -197,5 +205,22 @@ mod tests {
         assert_eq!(told(edit("line 9", 8)), "refused→refused", "other mistakes are news");
         let part = board.parts().into_iter().find(|it| it.watch == registry).unwrap();
         assert_eq!((part.since, part.detail.as_str()), (at(6), "line 9"));
+    }
+
+    #[test]
+    fn a_part_that_was_forgotten_and_comes_back_counts_on() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let board = Board::new(at(1), 0);
+        let (phone, hook): (WatchId, WatchId) =
+            ("receiver/phone".parse().unwrap(), "receiver/hook".parse().unwrap());
+        let refuses = Some((Condition::Undeliverable, "blocked"));
+        let flip = |watch, trouble, second| board.set(watch, trouble, at(second)).remove(0);
+        let before =
+            [flip(&phone, refuses, 1), flip(&hook, None, 2), flip(&phone, None, 3)].map(|it| it.n);
+        board.forget(&phone);
+        board.announce(&phone, at(4));
+        let after = flip(&phone, refuses, 5);
+        assert_eq!((after.epoch, after.from), (board.epoch, Verdict::Part(None)));
+        assert!(before.is_sorted() && before[2] < after.n, "{before:?}, then {}", after.n);
     }
 }

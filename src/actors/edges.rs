@@ -1,6 +1,6 @@
 //! Edges: one child per face (HTTP, Telegram). Each may fail alone.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
 
@@ -28,8 +28,6 @@ pub trait Edge: Send + Sync + 'static {
 #[derive(Debug)]
 pub enum Message {
     Start(usize),
-    /// End this child, which restarts it.
-    Kill(usize),
     Ping(RpcReplyPort<()>),
 }
 
@@ -39,7 +37,6 @@ pub(crate) struct Running {
     context: Shared,
     edges: Arc<[Arc<dyn Edge>]>,
     nursery: Nursery<usize>,
-    children: HashMap<usize, ActorRef<child::Message>>,
 }
 
 impl Actor for Edges {
@@ -56,7 +53,7 @@ impl Actor for Edges {
         context.chaos.before_part("edges");
         context.at.edges.set(myself);
         let nursery = Nursery::new(Patience::Quarantined);
-        Ok(Running { context, edges, nursery, children: HashMap::new() })
+        Ok(Running { context, edges, nursery })
     }
 
     async fn post_start(
@@ -80,11 +77,6 @@ impl Actor for Edges {
         running.context.chaos.in_part("edges").await;
         match message {
             Message::Start(place) => running.start(&myself, place).await,
-            Message::Kill(place) => {
-                if let Some(child) = running.children.get(&place) {
-                    child.kill();
-                }
-            }
             Message::Ping(reply) => drop(reply.send(())),
         }
         Ok(())
@@ -111,7 +103,6 @@ impl Running {
         match spawned {
             Ok((actor, _)) => {
                 self.nursery.started(actor.get_id(), place, self.context.clock.now());
-                self.children.insert(place, actor);
                 self.tell(place, None);
             }
             Err(error) => {
@@ -123,7 +114,6 @@ impl Running {
 
     fn failed(&mut self, myself: &ActorRef<Message>, place: usize) {
         self.context.counters.restarts.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        self.children.remove(&place);
         let wait = match self.nursery.failed(&place, self.context.clock.now()) {
             Next::Restart { wait, .. } => wait,
             Next::Quarantine => {
@@ -147,7 +137,8 @@ impl Running {
 }
 
 mod child {
-    //! One edge at work.
+    //! One edge at work. It has no question to answer: its handler waits on nothing, and whether the work
+    //! beside it goes on is seen by what it serves.
     use super::{Actor, ActorProcessingErr, ActorRef, Arc, Edge, Worker};
 
     pub(super) enum Message {

@@ -11,7 +11,7 @@ use super::{
     edges, incident_manager, outbox, recorder, registry, sources, sweeper, watches,
     worker::Worker,
 };
-use crate::ports::service_manager::ServiceManager;
+use crate::ports::{Pending, service_manager::ServiceManager};
 
 /// The core is asked so often where no watchdog says otherwise.
 const ASK_EVERY: Duration = Duration::from_secs(5);
@@ -19,6 +19,9 @@ const ASK_EVERY: Duration = Duration::from_secs(5);
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// A part that stays silent in so many rounds is ended.
 const SILENT_ROUNDS_MAX: u32 = 3;
+
+/// A part by its name; of those that are many (sweepers), by its place too: each has a count of its own.
+type Part = (&'static str, usize);
 
 #[derive(Debug)]
 pub enum Message {
@@ -29,7 +32,7 @@ pub enum Message {
 /// How one part answered.
 #[derive(Debug)]
 pub struct Answered {
-    part: &'static str,
+    part: Part,
     /// Whether the watchdog hangs on it.
     core: bool,
     /// In time, with an answer or an error.
@@ -42,7 +45,7 @@ pub(crate) struct Pulse;
 pub(crate) struct Running {
     context: Shared,
     manager: Arc<dyn ServiceManager>,
-    silent: HashMap<&'static str, u32>,
+    silent: HashMap<Part, u32>,
     asking: Option<Worker>,
 }
 
@@ -92,23 +95,21 @@ impl Running {
     fn ask(&mut self, myself: &ActorRef<Message>) {
         let context = Arc::clone(&self.context);
         let work = async move {
-            let at = &context.at;
-            let mut answers = vec![
-                asked("recorder", true, &at.recorder, recorder::Message::Ping).await,
-                asked("incident_manager", true, &at.manager, incident_manager::Message::Ping).await,
-                asked("outbox", true, &at.outbox, outbox::Message::Ping).await,
-                asked("watches", true, &at.watches, watches::Message::Ping).await,
-                asked("sources", false, &at.sources, sources::Message::Ping).await,
-                asked("registry", false, &at.registry, registry::Message::Ping).await,
-                asked("edges", false, &at.edges, edges::Message::Ping).await,
+            let (at, points) = (&context.at, context.slots.points());
+            // All at once: one that is silent delays no other.
+            let mut questions: Vec<Pending<'_, Answered>> = vec![
+                asked(("recorder", 0), true, &at.recorder, recorder::Message::Ping),
+                asked(("incident_manager", 0), true, &at.manager, incident_manager::Message::Ping),
+                asked(("outbox", 0), true, &at.outbox, outbox::Message::Ping),
+                asked(("watches", 0), true, &at.watches, watches::Message::Ping),
+                asked(("sources", 0), false, &at.sources, sources::Message::Ping),
+                asked(("registry", 0), false, &at.registry, registry::Message::Ping),
+                asked(("edges", 0), false, &at.edges, edges::Message::Ping),
             ];
-            let sweepers = context
-                .slots
-                .points()
-                .iter()
-                .map(|point| asked("sweeper", true, &point.sweeper, sweeper::Message::Ping));
-            answers.extend(join_all(sweepers).await);
-            answers
+            questions.extend(points.iter().enumerate().map(|(place, point)| {
+                asked(("sweeper", place), true, &point.sweeper, sweeper::Message::Ping)
+            }));
+            join_all(questions).await
         };
         self.asking.replace(Worker::lasting(myself, work, Message::Answers));
     }
@@ -117,21 +118,19 @@ impl Running {
         let mut core_answers = true;
         for answer in answers {
             if answer.in_time {
-                self.silent.remove(answer.part);
+                self.silent.remove(&answer.part);
                 continue;
             }
             core_answers &= !answer.core;
+            let (part, place) = answer.part;
             let rounds = self.silent.entry(answer.part).or_default();
             *rounds += 1;
-            tracing::warn!(part = answer.part, rounds, "part of the tree does not answer");
+            tracing::warn!(part, place, rounds, "part of the tree does not answer");
             if SILENT_ROUNDS_MAX <= *rounds
                 && let Some(cell) = &answer.cell
             {
                 *rounds = 0;
-                tracing::error!(
-                    part = answer.part,
-                    "part of the tree is ended, to be started anew"
-                );
+                tracing::error!(part, place, "part of the tree is ended, to be started anew");
                 cell.kill();
             }
         }
@@ -141,16 +140,18 @@ impl Running {
     }
 }
 
-async fn asked<M: ractor::Message>(
-    part: &'static str,
+fn asked<M: ractor::Message>(
+    part: Part,
     core: bool,
     address: &Address<M>,
     question: fn(RpcReplyPort<()>) -> M,
-) -> Answered {
-    let Some(actor) = address.get() else {
-        return Answered { part, core, in_time: false, cell: None };
-    };
-    let in_time =
-        matches!(actor.call(question, Some(ANSWER_WITHIN)).await, Ok(CallResult::Success(())));
-    Answered { part, core, in_time, cell: Some(actor.get_cell()) }
+) -> Pending<'_, Answered> {
+    Box::pin(async move {
+        let Some(actor) = address.get() else {
+            return Answered { part, core, in_time: false, cell: None };
+        };
+        let in_time =
+            matches!(actor.call(question, Some(ANSWER_WITHIN)).await, Ok(CallResult::Success(())));
+        Answered { part, core, in_time, cell: Some(actor.get_cell()) }
+    })
 }

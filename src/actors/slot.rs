@@ -227,12 +227,8 @@ impl Slot {
             return Vec::new();
         }
         let said = inner.state.said;
-        let change = Change {
-            from: said,
-            to: said,
-            at: inner.state.said_since,
-            cause: Cause::SettingsChanged,
-        };
+        let change =
+            Change { from: said, to: said, at: inner.state.said_since, cause: Cause::Restated };
         vec![inner.change(&change)]
     }
 

@@ -20,8 +20,6 @@ use crate::{
 #[derive(Debug)]
 pub enum Message {
     Start(SourceId),
-    /// End this child, which restarts it: it does not answer.
-    Kill(SourceId),
     Ping(RpcReplyPort<()>),
 }
 
@@ -31,7 +29,6 @@ pub(crate) struct Running {
     context: Shared,
     sources: Arc<[Arc<dyn Source>]>,
     nursery: Nursery<SourceId>,
-    children: Vec<Option<ActorRef<child::Message>>>,
 }
 
 impl Actor for Sources {
@@ -47,8 +44,7 @@ impl Actor for Sources {
         #[cfg(test)]
         context.chaos.before_part("sources");
         context.at.sources.set(myself);
-        let children = vec![None; sources.len()];
-        Ok(Running { context, sources, nursery: Nursery::new(Patience::Quarantined), children })
+        Ok(Running { context, sources, nursery: Nursery::new(Patience::Quarantined) })
     }
 
     async fn post_start(
@@ -73,11 +69,6 @@ impl Actor for Sources {
         running.context.chaos.in_part("sources").await;
         match message {
             Message::Start(source) => running.start(&myself, source).await,
-            Message::Kill(source) => {
-                if let Some(Some(child)) = running.children.get(usize::from(source.0)) {
-                    child.kill();
-                }
-            }
             Message::Ping(reply) => drop(reply.send(())),
         }
         Ok(())
@@ -98,8 +89,7 @@ impl Actor for Sources {
 
 impl Running {
     async fn start(&mut self, myself: &ActorRef<Message>, id: SourceId) {
-        let place = usize::from(id.0);
-        let Some(source) = self.sources.get(place).cloned() else { return };
+        let Some(source) = self.sources.get(usize::from(id.0)).cloned() else { return };
         let arguments = (Arc::clone(&self.context), source, id);
         match child::SourceActor::spawn_linked(
             None,
@@ -111,7 +101,6 @@ impl Running {
         {
             Ok((actor, _)) => {
                 self.nursery.started(actor.get_id(), id, self.context.clock.now());
-                self.children[place] = Some(actor);
             }
             Err(error) => {
                 tracing::warn!(source = self.context.ears.name_of(id), %error, "source did not start");
@@ -124,7 +113,6 @@ impl Running {
         let context = Arc::clone(&self.context);
         let now: Timestamp = context.clock.now();
         context.counters.restarts.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        self.children[usize::from(id.0)] = None;
         let wait = match self.nursery.failed(&id, now) {
             Next::Restart { wait, .. } => wait,
             Next::Quarantine => {
@@ -145,7 +133,8 @@ impl Running {
 }
 
 mod child {
-    //! One source at work.
+    //! One source at work. It has no question to answer: its handler waits on nothing, and whether the
+    //! work beside it goes on is what the source's proofs tell.
     use super::{
         Actor, ActorProcessingErr, ActorRef, Arc, Ear, Listener, Shared, Source, SourceEnded,
         SourceId, Worker,

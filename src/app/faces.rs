@@ -8,14 +8,14 @@ use axum::Router;
 use crate::{
     actors::edges::Edge,
     edges::{
-        http::{HttpState, server},
+        http::{
+            HttpState,
+            server::{self, Room},
+        },
         telegram::TelegramEdge,
     },
     ports::{Pending, chain},
 };
-
-/// Connections open at once, each a few kilobytes.
-const CONNECTIONS_MAX: usize = 10_000;
 
 pub struct Tcp {
     pub listener: TcpListener,
@@ -36,11 +36,7 @@ impl Edge for Tcp {
                 Err(error) => return format!("the listener cannot be taken: {error}"),
             };
             let (state, api) = (self.state.clone(), self.api.clone());
-            let never = std::future::pending();
-            match server::serve_tcp(listener, state, api, CONNECTIONS_MAX, never).await {
-                Ok(()) => "the server ended".to_owned(),
-                Err(error) => chain(&error),
-            }
+            match server::serve_tcp(listener, state, api, Room::of_network()).await {}
         })
     }
 }
@@ -64,11 +60,7 @@ impl Edge for Socket {
                 Err(error) => return chain(&error),
             };
             let (state, api) = (self.state.clone(), self.api.clone());
-            let never = std::future::pending();
-            match server::serve_unix(listener, state, api, CONNECTIONS_MAX, never).await {
-                Ok(()) => "the server ended".to_owned(),
-                Err(error) => chain(&error),
-            }
+            match server::serve_unix(listener, state, api, Room::of_machine()).await {}
         })
     }
 }

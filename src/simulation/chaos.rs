@@ -284,6 +284,23 @@ async fn a_hung_manager_is_ended_and_nothing_is_lost() {
     assert_eq!(house.hook.count("opened agent/mary"), 1);
 }
 
+/// The others answer in between, and must not excuse it.
+#[tokio::test(start_paused = true)]
+async fn one_hung_sweeper_among_several_is_ended() {
+    let house = House::many(5_000).await;
+    let sweepers = || {
+        let points = house.context.slots.points().iter();
+        points.map(|it| it.sweeper.get().expect("it runs").get_id()).collect::<Vec<_>>()
+    };
+    let before = sweepers();
+    assert!(1 < before.len(), "several");
+    lock(&house.context.chaos.parts).insert("sweeper", Harm::Hang);
+    house.pass(45.0).await;
+    let after = sweepers();
+    let ended = before.iter().zip(&after).filter(|(before, after)| before != after).count();
+    assert_eq!(ended, 1, "{before:?}, then {after:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_core_that_cannot_start_makes_the_process_end() {
     let house = House::borne(&["mary"], spec(), Intensity::default()).await;

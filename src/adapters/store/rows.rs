@@ -333,6 +333,7 @@ choice!(CauseRow as "Cause" of Cause {
     Paused { by: Text },
     Resumed { by: Text },
     SettingsChanged,
+    Restated,
     Removed,
     Hearing,
     Fault(Text),

@@ -55,7 +55,15 @@ pub fn rule<'a>(
 /// kind of trouble: a watch that nobody keeps resolves nothing. A part of atalaya has one voice. Whatever is
 /// removed ends altogether.
 fn governs(flip: &Flip, condition: Condition) -> bool {
-    let of_agents = match condition {
+    let one_voice = flip.subject.watch.kind != Kind::Agent;
+    flip.cause == Cause::Removed
+        || one_voice
+        || is_of_agents(condition) == matches!(flip.to, Verdict::Agent(_))
+}
+
+/// Whether agents say so of themselves; the rest is said by parts of atalaya.
+pub fn is_of_agents(condition: Condition) -> bool {
+    match condition {
         Condition::Down
         | Condition::Failed
         | Condition::Overrun
@@ -70,9 +78,7 @@ fn governs(flip: &Flip, condition: Condition) -> bool {
         | Condition::Undeliverable
         | Condition::SetAside
         | Condition::Test => false,
-    };
-    let one_voice = flip.subject.watch.kind != Kind::Agent;
-    flip.cause == Cause::Removed || one_voice || of_agents == matches!(flip.to, Verdict::Agent(_))
+    }
 }
 
 /// Whoever paused a watch or took it away ended the story; what comes after begins a new one.

@@ -29,7 +29,7 @@ use super::{
         wording,
     },
     decision::Stage,
-    id::{DeliveryId, IncidentId, Origin, ReceiverId, WatchId},
+    id::{DeliveryId, IncidentId, Kind, Origin, ReceiverId, WatchId},
     incident::{Ending, Incident},
     silence::{Silence, Silences, Target},
     text::Text,
@@ -380,9 +380,11 @@ impl Desk {
         self.silences.iter()
     }
 
-    /// The unresolved incident of a watch, if one is open (at most one per condition; the worst).
+    /// The worst unresolved incident that a watch stands for by its own verdict, if any. That nobody keeps
+    /// the watch of an agent is its tower's to say, and hides nothing that the agent's verdict opened.
     pub fn open_of(&self, watch: &WatchId) -> Option<&Incident> {
-        let open = self.books.of_watch(watch).filter(|it| it.resolved.is_none());
+        let own = |it: &&Incident| watch.kind != Kind::Agent || dedup::is_of_agents(it.condition);
+        let open = self.books.of_watch(watch).filter(|it| it.resolved.is_none()).filter(own);
         open.min_by_key(|it| it.condition.rank())
     }
 }
@@ -416,7 +418,7 @@ mod tests {
         alert::wording::plain,
         decision::Decision,
         delivery::{Body, Delivery},
-        id::{GroupId, Kind},
+        id::GroupId,
         incident::{Severity, Step},
         watch::{Subject, Verdict, agent},
     };
@@ -594,6 +596,7 @@ mod tests {
                 "blind" => (agent::Verdict::Blind, Cause::Hearing),
                 "paused" => (agent::Verdict::Paused, Cause::Paused { by }),
                 "gone" => (agent::Verdict::Up, Cause::Removed),
+                "restated_up" => (agent::Verdict::Up, Cause::Restated),
                 "changed" => (agent::Verdict::Up, Cause::SettingsChanged),
                 _ => (agent::Verdict::Up, Cause::Beat),
             };
@@ -1068,6 +1071,18 @@ mod tests {
     }
 
     #[test]
+    fn a_chain_that_is_shorter_than_its_clock_believes_stops_the_clock() {
+        let mut story = Story::new(settings(with_chain));
+        story.step("0 down mary");
+        story.model.incidents.values_mut().for_each(|it| it.chain.clear());
+        let known = story.desk.incidents().map(|it| it.id).collect();
+        story.desk = Desk::restore(Arc::clone(&story.desk.settings), story.model.restored(&known));
+        assert_eq!(story.desk.deadline(), Some(at(900)));
+        assert!(story.step("900 tick").is_empty());
+        assert_eq!(story.desk.deadline(), Some(at(4 * 3600)), "the repeat alone is left");
+    }
+
+    #[test]
     fn what_one_receiver_does_not_take_goes_to_the_next() {
         check(
             settings(with_chain),
@@ -1135,6 +1150,8 @@ mod tests {
             let flip = Flip { to, cause, ..story.flip("mary", "down", second) };
             let writes = story.desk.flips(&[flip], at(second));
             story.model.apply(&writes);
+            let open = story.desk.open_of(&"mary".parse().unwrap()).map(|it| it.condition);
+            assert_eq!(open, Some(Condition::Down), "what it says itself");
         }
         let rows: Vec<_> = story.model.deliveries.iter().map(said).collect();
         assert_eq!(
@@ -1176,8 +1193,13 @@ mod tests {
                 ("10 says_down mary", ""),
                 ("20 says_up mary", "phone~ Mary is back: down 20 s, 03:12 to 03:12"),
                 ("30 says_up mary", ""),
+                ("40 down lisa", "phone! Lisa is down: silent since 03:11:10"),
+                ("50 restated_up lisa", "phone~ Lisa is back: down 10 s, 03:12 to 03:12"),
             ],
         );
+        let ended = |it: &Incident| it.resolved.clone().map(|it| it.1);
+        assert!(story.model.incidents.values().all(|it| ended(it) == Some(Ending::Recovered)));
+        assert!(story.why("lisa").iter().any(|it| it.contains("said again how it is")));
         let decisions = story.model.decisions.len();
         let old = Flip {
             n: 1,

@@ -59,7 +59,11 @@ impl Desk {
     }
 
     fn escalate(&mut self, id: IncidentId, batch: &mut Batch) {
-        let Some(to) = self.next_step(id) else { return };
+        let Some(to) = self.next_step(id) else {
+            // A chain that has come to its end; a clock left standing in the past would ring for ever.
+            self.arm_step(id, batch);
+            return;
+        };
         let origin = self.origin_of_chain(id);
         let rule = Reason::Escalated.rule();
         for receiver in to {

@@ -200,6 +200,8 @@ pub enum Cause {
     },
     /// The registry changed and the verdict with it.
     SettingsChanged,
+    /// Said again because the book of incidents held something else: how it came about is not known.
+    Restated,
     /// It was taken out of the registry, or forgotten.
     Removed,
     /// The sources by which it is heard cannot hear, or can again.

@@ -1,22 +1,30 @@
 //! Servers: the router over TCP and over a Unix socket, with as many connections as we can afford.
 
 use std::{
+    convert::Infallible,
     future::Future,
     io,
     os::unix::fs::{FileTypeExt, PermissionsExt},
     path::{Path, PathBuf},
-    pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
     time::Duration,
 };
 
-use axum::{Router, serve::Listener};
-use rustix::fs::Mode;
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use rustix::{
+    fs::Mode,
+    process::{Resource, getrlimit},
+};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream, UnixListener, UnixSocket, UnixStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::Semaphore,
+    task::JoinSet,
 };
 
 use super::{HttpState, door::TurnedAway, router};
@@ -27,17 +35,49 @@ const BACKLOG: u32 = 128;
 /// Wait after a failed accept: the cause, too many open files, does not pass at once.
 const ACCEPT_AGAIN: Duration = Duration::from_secs(1);
 
-/// Serves beats, health and `api` over TCP until `shutdown` resolves; open requests are then answered first. Beyond
-/// `connections_max` new ones wait, and so does our own proof.
+/// An idle connection, or one whose head does not come to its end, is closed after this. Agents that beat less
+/// often connect anew.
+const HEAD_WITHIN: Duration = Duration::from_secs(10);
+
+/// Connections open at once, each a few kilobytes, where descriptors are plenty.
+const CONNECTIONS_MAX: usize = 10_000;
+
+/// What connections may cost.
+#[derive(Debug, Clone, Copy)]
+pub struct Room {
+    /// Beyond these new ones wait, and so does our own proof.
+    pub connections: usize,
+    /// A connection that sends no whole head for this long is closed.
+    pub head_within: Duration,
+}
+
+impl Room {
+    /// For strangers: at most half of the descriptors, so that store, bus and receivers keep theirs.
+    pub fn of_network() -> Self {
+        Self::of(2)
+    }
+
+    /// For this machine's own: at most a quarter of them.
+    pub fn of_machine() -> Self {
+        Self::of(4)
+    }
+
+    fn of(share: u64) -> Self {
+        let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        let affordable = usize::try_from(descriptors / share).unwrap_or(usize::MAX);
+        Self { connections: affordable.clamp(1, CONNECTIONS_MAX), head_within: HEAD_WITHIN }
+    }
+}
+
+/// Serves beats, health and `api` over TCP for as long as it is polled; dropping it closes what is open.
 pub async fn serve_tcp(
     listener: TcpListener,
     state: HttpState,
     api: Router,
-    connections_max: usize,
-    shutdown: impl Future<Output = ()> + Send + 'static,
-) -> io::Result<()> {
+    room: Room,
+) -> Infallible {
     let router = router(state.clone(), api);
-    serve(listener, router, state, connections_max, shutdown).await
+    serve(listener, &router, &state, room).await
 }
 
 /// The same over a Unix socket, where beats need no token.
@@ -45,24 +85,50 @@ pub async fn serve_unix(
     listener: UnixListener,
     state: HttpState,
     api: Router,
-    connections_max: usize,
-    shutdown: impl Future<Output = ()> + Send + 'static,
-) -> io::Result<()> {
+    room: Room,
+) -> Infallible {
     let state = state.trusted();
     let router = router(state.clone(), api);
-    serve(listener, router, state, connections_max, shutdown).await
+    serve(listener, &router, &state, room).await
 }
 
 async fn serve<L: Accept>(
     listener: L,
-    router: Router,
-    state: HttpState,
-    connections_max: usize,
-    shutdown: impl Future<Output = ()> + Send + 'static,
-) -> io::Result<()> {
-    let room = Arc::new(Semaphore::new(connections_max));
-    let bounded = Bounded { listener, state, room };
-    axum::serve(bounded, router).with_graceful_shutdown(shutdown).await
+    router: &Router,
+    state: &HttpState,
+    room: Room,
+) -> Infallible {
+    let permits = Arc::new(Semaphore::new(room.connections));
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(room.head_within);
+    let mut open = JoinSet::new();
+    loop {
+        // The semaphore is never closed; without a permit a connection would only not be counted.
+        let permit = Arc::clone(&permits).acquire_owned().await.ok();
+        let stream = accept(&listener, state).await;
+        let service = TowerToHyperService::new(router.clone());
+        let connection = http.serve_connection(TokioIo::new(stream), service);
+        open.spawn(async move {
+            // How one connection ends is its client's affair.
+            let _ = connection.await;
+            drop(permit);
+        });
+        while open.try_join_next().is_some() {}
+    }
+}
+
+/// The next connection. That none can be accepted is told, and tried again.
+async fn accept<L: Accept>(listener: &L, state: &HttpState) -> L::Stream {
+    loop {
+        match listener.accept().await {
+            Ok(stream) => return stream,
+            Err(error) if of_one_connection(&error) => {}
+            Err(_) => {
+                state.turn_away(state.now(), TurnedAway::Descriptors);
+                tokio::time::sleep(ACCEPT_AGAIN).await;
+            }
+        }
+    }
 }
 
 /// Why a Unix socket could not be made.
@@ -131,37 +197,6 @@ impl Accept for UnixListener {
     }
 }
 
-/// A listener that holds at most so many connections, and tells when none can be accepted.
-struct Bounded<L> {
-    listener: L,
-    state: HttpState,
-    room: Arc<Semaphore>,
-}
-
-impl<L: Accept> Listener for Bounded<L> {
-    type Io = Held<L::Stream>;
-    type Addr = ();
-
-    async fn accept(&mut self) -> (Self::Io, ()) {
-        // The semaphore is never closed; without a permit a connection would only not be counted.
-        let permit = Arc::clone(&self.room).acquire_owned().await.ok();
-        loop {
-            match self.listener.accept().await {
-                Ok(stream) => return (Held { stream, _permit: permit }, ()),
-                Err(error) if of_one_connection(&error) => {}
-                Err(_) => {
-                    self.state.turn_away(self.state.now(), TurnedAway::Descriptors);
-                    tokio::time::sleep(ACCEPT_AGAIN).await;
-                }
-            }
-        }
-    }
-
-    fn local_addr(&self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 fn of_one_connection(error: &io::Error) -> bool {
     [
         io::ErrorKind::ConnectionAborted,
@@ -170,50 +205,4 @@ fn of_one_connection(error: &io::Error) -> bool {
         io::ErrorKind::InvalidInput,
     ]
     .contains(&error.kind())
-}
-
-/// A connection and its place among those that we can afford.
-struct Held<S> {
-    stream: S,
-    _permit: Option<OwnedSemaphorePermit>,
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Held<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Held<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, bytes)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
 }

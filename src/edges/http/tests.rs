@@ -1,6 +1,6 @@
 //! The faces of HTTP through real sockets, with an ear that writes down what it hears.
 
-use std::{net::SocketAddr, path::Path, sync::Arc};
+use std::{convert::Infallible, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use axum::Router;
 use jiff::Timestamp;
@@ -9,19 +9,21 @@ use serde_json::json;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream, UnixStream},
-    sync::Notify,
     task::JoinSet,
 };
 
 use super::{
     HttpState, Parts, Readiness,
     door::{Limits, Tokens},
-    server,
+    server::{self, Room},
 };
 use crate::{
     control::recording::{Heard, Machine, Recording},
     domain::id::SourceId,
 };
+
+/// Few connections, and a head takes as long as a slow machine needs.
+const ROOM: Room = Room { connections: 100, head_within: Duration::from_mins(1) };
 
 /// An edge at work. Dropping it ends its servers.
 struct Edge {
@@ -29,8 +31,7 @@ struct Edge {
     tokens: Arc<Tokens>,
     state: HttpState,
     address: SocketAddr,
-    stop: Arc<Notify>,
-    tasks: JoinSet<std::io::Result<()>>,
+    tasks: JoinSet<Infallible>,
 }
 
 impl Edge {
@@ -46,10 +47,9 @@ impl Edge {
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (mut tasks, stop) = (JoinSet::new(), Arc::new(Notify::new()));
-        let stopped = Arc::clone(&stop).notified_owned();
-        tasks.spawn(server::serve_tcp(listener, state.clone(), Router::new(), 100, stopped));
-        Self { ear, tokens, state, address, stop, tasks }
+        let mut tasks = JoinSet::new();
+        tasks.spawn(server::serve_tcp(listener, state.clone(), Router::new(), ROOM));
+        Self { ear, tokens, state, address, tasks }
     }
 
     /// Sends one request; answers the status, the head and the body.
@@ -239,8 +239,7 @@ async fn tokens_are_asked_for_over_tcp_and_not_over_the_socket() {
     let path = folder.path().join("atalaya.sock");
     let listener = server::bind_unix(&path, None).await.unwrap();
     assert_eq!(mode(&path), 0o600);
-    let stopped = Arc::clone(&edge.stop).notified_owned();
-    edge.tasks.spawn(server::serve_unix(listener, edge.state.clone(), Router::new(), 10, stopped));
+    edge.tasks.spawn(server::serve_unix(listener, edge.state.clone(), Router::new(), ROOM));
     let stream = UnixStream::connect(&path).await.unwrap();
     assert_eq!(exchange(stream, "GET /ping/mary", "").await.0, 200);
 }
@@ -278,6 +277,35 @@ async fn beyond_the_limit_requests_are_turned_away_and_the_source_is_blind() {
     assert_eq!(blind.count(), 1, "told once until a proof has passed");
 }
 
+/// One place, and whoever dribbles into it does not keep it.
+#[tokio::test]
+async fn a_head_that_does_not_end_is_given_up_and_its_place_is_free_again() {
+    let mut edge = Edge::begin(Recording::watching(&["mary"]), 0).await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("atalaya.sock");
+    let listener = server::bind_unix(&path, None).await.unwrap();
+    let room = Room { connections: 1, head_within: Duration::from_millis(200) };
+    edge.tasks.spawn(server::serve_unix(listener, edge.state.clone(), Router::new(), room));
+    let mut half = UnixStream::connect(&path).await.unwrap();
+    half.write_all(b"GET /ping/mary HTTP/1.1\r\nhost:").await.unwrap();
+    let silent = UnixStream::connect(&path).await.unwrap();
+    let next = UnixStream::connect(&path).await.unwrap();
+    assert_eq!(exchange(next, "GET /ping/mary", "").await.0, 200);
+    let mut rest = Vec::new();
+    let _ = half.read_to_end(&mut rest).await;
+    assert!(!rest.starts_with(b"HTTP/1.1 200"), "{rest:?}");
+    drop(silent);
+}
+
+#[test]
+fn connections_leave_descriptors_to_the_rest() {
+    let soft = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let soft = soft.and_then(|it| usize::try_from(it).ok()).unwrap_or(usize::MAX);
+    let (network, machine) = (Room::of_network().connections, Room::of_machine().connections);
+    assert!(0 < machine && machine <= network && network <= 10_000);
+    assert!(network + machine < soft, "{network} and {machine} of {soft}");
+}
+
 #[tokio::test]
 async fn health_says_what_is_broken_and_a_stop_ends_the_server() {
     let mut edge = Edge::begin(Recording::watching(&[]), 0).await;
@@ -285,8 +313,9 @@ async fn health_says_what_is_broken_and_a_stop_ends_the_server() {
     let (_, head, body) = edge.ask("GET /livez\nx-atalaya-echo: n1", "").await;
     assert!(head.contains("x-atalaya-echo: n1") && head.contains("turned-away: 0"), "{head}");
     assert_eq!(body, "alive\n");
-    edge.stop.notify_waiters();
-    assert!(edge.tasks.join_next().await.unwrap().unwrap().is_ok());
+    let mut open = TcpStream::connect(edge.address).await.unwrap();
+    edge.tasks.shutdown().await;
+    assert!(matches!(open.read(&mut [0]).await, Ok(0) | Err(_)), "what was open is closed");
     assert!(TcpStream::connect(edge.address).await.is_err());
     assert!(edge.ear.heard().is_empty() && Timestamp::UNIX_EPOCH < edge.state.now());
 }

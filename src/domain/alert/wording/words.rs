@@ -86,6 +86,7 @@ pub fn rule(cause: &Cause) -> String {
         Cause::Paused { by } => format!("paused by {by}"),
         Cause::Resumed { by } => format!("resumed by {by}"),
         Cause::SettingsChanged => "settings changed".into(),
+        Cause::Restated => "its watch said again how it is".into(),
         Cause::Removed => "no longer watched".into(),
         Cause::Hearing => "the sources by which it is heard".into(),
         Cause::Fault(text) => text.to_string(),
