@@ -5,14 +5,11 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 use jiff::Timestamp;
 use ractor::ActorRef;
 
-use super::{Message, Running, suspects::CRASHES_MAX};
-use crate::{
-    actors::context::lock,
-    domain::{
-        id::{Kind, WatchId},
-        incident::Incident,
-        watch::{Cause, Condition, Flip, Verdict, agent},
-    },
+use super::{Message, Running};
+use crate::domain::{
+    id::{Kind, WatchId},
+    incident::Incident,
+    watch::{Cause, Condition, Flip, Verdict, agent},
 };
 
 /// Watches compared per slice, so that nothing else waits long.
@@ -39,8 +36,6 @@ impl Running {
             return;
         }
         self.end_unwatched();
-        // A manager that has lived so long was killed by none of those it blamed.
-        lock(&self.context.suspects).crashes.retain(|_, count| CRASHES_MAX <= *count);
         let audit = Duration::try_from(self.context.timing.audit).unwrap_or_default();
         myself.send_after(audit, || Message::Audit(0));
     }

@@ -167,7 +167,11 @@ impl Actor for IncidentManager {
             Message::Retry if !running.loaded => running.load(&myself),
             Message::Retry => running.send(&myself),
             Message::Alarm => running.tick(&myself),
-            Message::Audit(from) => running.audit(&myself, from),
+            Message::Audit(from) => {
+                // A manager that has lived until its second audit was killed by none of those it blamed.
+                lock(&running.context.suspects).crashes.retain(|_, it| CRASHES_MAX <= *it);
+                running.audit(&myself, from);
+            }
             Message::Drain(reply) => running.drains.push(reply),
             Message::Ping(reply) => drop(reply.send(())),
         }
