@@ -107,7 +107,7 @@ pub struct Context {
     pub(crate) chaos: super::chaos::Chaos,
 }
 
-/// Periods of the tree's own work; the defaults are behaviour.md's.
+/// Periods of the tree's own work; the defaults are those of docs/BEHAVIOUR.md.
 #[derive(Debug, Clone, Copy)]
 pub struct Timing {
     /// Facts of beats reach the store so often (10 s at most after a crash are lost).

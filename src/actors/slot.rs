@@ -219,7 +219,8 @@ impl Slot {
         (told, Some(effects))
     }
 
-    /// Says the present verdict again, for an IncidentManager whose book differs (behaviour.md 2).
+    /// Says the present verdict again, for an IncidentManager whose book differs
+    /// (docs/BEHAVIOUR.md 2).
     pub fn restate(&self) -> Vec<Flip> {
         let mut inner = lock(&self.inner);
         if inner.retired || !inner.flips.is_empty() {

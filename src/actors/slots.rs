@@ -16,7 +16,7 @@ use crate::domain::{
     watch::{Flip, Subject},
 };
 
-/// Watches per shard up to which one shard suffices (architecture.md, "Sweeper").
+/// Watches per shard up to which one shard suffices (docs/ARCHITECTURE.md, "The tree").
 const WATCHES_PER_SHARD: usize = 5_000;
 /// Shards at the most.
 const SHARDS_MAX: usize = 16;

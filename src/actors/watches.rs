@@ -28,7 +28,7 @@ use crate::{
     ports::store::Commit,
 };
 
-/// Facts of a watch that the registry dropped are kept so long (behaviour.md 11).
+/// Facts of a watch that the registry dropped are kept so long (docs/BEHAVIOUR.md 11).
 const REMOVED_FACTS_KEPT: SignedDuration = SignedDuration::from_hours(24);
 /// Facts written in one commit; the rest follow in the next.
 const FLUSH_MAX: usize = 5_000;

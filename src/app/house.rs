@@ -51,7 +51,7 @@ pub struct Ground {
 /// Facts by watch.
 type Kept = HashMap<WatchId, Facts>;
 
-/// How long a stop waits for the last commit (behaviour.md 11: 5 s in all).
+/// How long a stop waits for the last commit (docs/BEHAVIOUR.md 11).
 const LAST_COMMIT_WITHIN: Duration = Duration::from_secs(3);
 
 /// Restores facts and builds everything that outlives the actors.

@@ -66,7 +66,7 @@ impl Diff {
     }
 
     /// An edit that would remove more than a third of the watches, at least 3, is held until
-    /// `atalaya apply` (behaviour.md 11).
+    /// `atalaya apply` (docs/BEHAVIOUR.md 11).
     pub fn removes_too_many(&self) -> bool {
         let before = self.stop.len() + self.change.len() + self.unchanged;
         3 <= self.stop.len() && before < self.stop.len() * 3
