@@ -560,6 +560,7 @@ mod tests {
         let file = File::new();
         let store = SqliteStore::new(file.path());
         stand(&store, vec![]).await;
+        assert_eq!(store.meta("k").await.unwrap(), None, "a reader is open");
         let mut writes: Vec<Write> =
             (0..2_000).map(|n| Write::Flip(flip(&mary(), n + 1, 0))).collect();
         writes.push(Write::Incident(Box::new(incident(1, &mary(), Condition::Down))));
