@@ -182,7 +182,7 @@ token = "hush"
     assert_eq!(agent.subject.notify.len(), 1);
     assert_eq!(agent.spec.stall_after, Some(seconds(1_800)));
     assert_eq!((agent.spec.lease_max, agent.spec.leave_max), (seconds(3_600), seconds(60)));
-    assert_eq!(loaded.registry.wanted.find(&"002".parse().expect("a name")), Some(agent));
+    assert_eq!(loaded.registry.wanted.index().get("002").copied(), Some(agent));
     let mary = "mary".parse().expect("a name");
     assert_eq!(loaded.registry.agent_tokens[&mary].expose_secret(), "hush");
     let hook = &loaded.registry.receivers[0];

@@ -1,5 +1,6 @@
-//! Alarm: one pending wake-up per actor. Setting it anew ends the one before; it ends with its actor. What
-//! it brings is a hint: whoever is woken looks at the clock (architecture.md, convention 11).
+//! Alarm: one pending wake-up per actor. Setting it anew ends the one before; it ends with its
+//! actor. What it brings is a hint: whoever is woken looks at the clock
+//! (docs/ARCHITECTURE.md, "Bird's eye").
 
 use std::time::Duration;
 

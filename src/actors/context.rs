@@ -92,6 +92,8 @@ pub struct Context {
     pub strangers: tower::Strangers,
     /// Facts of watches that the registry dropped, for their return within a day.
     pub removed: Mutex<HashMap<WatchId, Facts>>,
+    /// Facts of removed watches that the store does not have as removed yet.
+    pub unstored: Mutex<HashMap<WatchId, Facts>>,
     /// Deliveries not yet sent, per receiver: the outbox's word for `status`.
     pub owed: Mutex<Vec<(ReceiverId, usize)>>,
     /// Set when facts are restored and watches have their actors.
@@ -105,7 +107,7 @@ pub struct Context {
     pub(crate) chaos: super::chaos::Chaos,
 }
 
-/// Periods of the tree's own work; the defaults are behaviour.md's.
+/// Periods of the tree's own work; the defaults are those of docs/BEHAVIOUR.md.
 #[derive(Debug, Clone, Copy)]
 pub struct Timing {
     /// Facts of beats reach the store so often (10 s at most after a crash are lost).
@@ -154,6 +156,24 @@ impl Context {
     /// A number for a writer that starts now, larger than all before it, in this run and earlier ones.
     pub fn next_incarnation(&self) -> u64 {
         self.incarnations.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Facts of removed watches that are yet to be stored, so many at most. One that lives again has no
+    /// need of it: its new facts take their place.
+    pub fn unstored_removals(&self, limit: usize) -> Vec<Facts> {
+        let mut unstored = lock(&self.unstored);
+        unstored.retain(|watch, _| self.slots.by_watch(watch).is_none());
+        unstored.values().take(limit).cloned().collect()
+    }
+
+    /// The store has these removals now.
+    pub fn removals_stored(&self, stored: &[Facts]) {
+        let mut unstored = lock(&self.unstored);
+        for facts in stored {
+            if unstored.get(&facts.watch).is_some_and(|it| it == facts) {
+                unstored.remove(&facts.watch);
+            }
+        }
     }
 
     /// Tells the IncidentManager that flips wait in slots or on the board.

@@ -16,7 +16,7 @@ use crate::domain::{
     id::{Kind, SourceId, WatchId},
 };
 
-/// A gap of our own scheduler up to this is no gap (behaviour.md 4).
+/// A gap of our own scheduler up to this is no gap (docs/BEHAVIOUR.md 4).
 const GAP_MIN: SignedDuration = SignedDuration::from_secs(2);
 /// Beyond this a gap is time in which we did not run: all sources were deaf.
 const GAP_MAX: SignedDuration = SignedDuration::from_secs(10);

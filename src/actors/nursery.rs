@@ -61,9 +61,10 @@ impl<K: Clone + Eq + Hash> Nursery<K> {
             }
         };
         let child = self.running.remove(&cell.get_id())?;
-        if self.known.get(&child) == Some(&Some(cell.get_id())) {
-            self.known.insert(child.clone(), None);
+        if self.known.get(&child) != Some(&Some(cell.get_id())) {
+            return None;
         }
+        self.known.insert(child.clone(), None);
         Some(child)
     }
 

@@ -22,7 +22,8 @@ use crate::{
     },
 };
 
-/// The files must have been still for so long: an editor truncates before it writes (behaviour.md 11).
+/// The files must have been still for so long: an editor truncates before it writes
+/// (docs/BEHAVIOUR.md 11).
 const STILL_FOR: SignedDuration = SignedDuration::from_millis(300);
 /// Files that are never still are read after this, if they are valid then.
 const READ_AT_LATEST: SignedDuration = SignedDuration::from_secs(2);

@@ -25,7 +25,7 @@ use crate::{
     ports::{registry::Registry, service_manager::ServiceManager, source::Source},
 };
 
-/// Well below the 2 s from which on a gap counts (behaviour.md 4).
+/// Well below the 2 s from which on a gap counts (docs/BEHAVIOUR.md 4).
 const BEAT_EVERY: Duration = Duration::from_millis(500);
 
 /// The singletons, in the order in which they start.

@@ -219,7 +219,8 @@ impl Slot {
         (told, Some(effects))
     }
 
-    /// Says the present verdict again, for an IncidentManager whose book differs (behaviour.md 2).
+    /// Says the present verdict again, for an IncidentManager whose book differs
+    /// (docs/BEHAVIOUR.md 2).
     pub fn restate(&self) -> Vec<Flip> {
         let mut inner = lock(&self.inner);
         if inner.retired || !inner.flips.is_empty() {
@@ -291,6 +292,7 @@ impl Slot {
             epoch: inner.epoch,
             n: inner.acknowledged,
             state: Arc::new(inner.state.clone()),
+            self_registered: inner.subject.self_registered,
             removed_at: None,
         })
     }
@@ -355,6 +357,7 @@ impl Slot {
     pub fn respecify(&self, subject: Arc<Subject>, spec: Arc<Spec>) {
         {
             let mut inner = lock(&self.inner);
+            inner.dirty |= inner.subject.self_registered != subject.self_registered;
             inner.subject = subject;
             if *inner.next_spec.as_ref().unwrap_or(&inner.spec) == spec {
                 return;

@@ -1,7 +1,7 @@
 //! Slots: the table of all slots, by name for sources and by shard for sweepers.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{
         Arc, PoisonError, RwLock,
         atomic::{AtomicUsize, Ordering},
@@ -13,10 +13,10 @@ use jiff::Timestamp;
 use super::slot::{Beginning, ShardPoint, Slot};
 use crate::domain::{
     id::{Name, WatchId},
-    watch::Flip,
+    watch::{Flip, Subject},
 };
 
-/// Watches per shard up to which one shard suffices (architecture.md, "Sweeper").
+/// Watches per shard up to which one shard suffices (docs/ARCHITECTURE.md, "The tree").
 const WATCHES_PER_SHARD: usize = 5_000;
 /// Shards at the most.
 const SHARDS_MAX: usize = 16;
@@ -36,7 +36,7 @@ struct Table {
     shards: Vec<Vec<Arc<Slot>>>,
     /// Ended watches whose last flips wait for the IncidentManager.
     retired: Vec<Arc<Slot>>,
-    self_registered: usize,
+    self_registered: HashSet<WatchId>,
 }
 
 impl Slots {
@@ -82,10 +82,10 @@ impl Slots {
             return Some((Arc::clone(known), false));
         }
         if begin.subject.self_registered {
-            if self_registered_max <= table.self_registered {
+            if self_registered_max <= table.self_registered.len() {
                 return None;
             }
-            table.self_registered += 1;
+            table.self_registered.insert(watch.clone());
         }
         let shard = self.next_shard.fetch_add(1, Ordering::Relaxed) % self.points.len();
         let aliases: Vec<Arc<str>> =
@@ -107,20 +107,23 @@ impl Slots {
         let slot = table.by_watch.remove(watch)?;
         table.by_name.retain(|_, it| !Arc::ptr_eq(it, &slot));
         table.shards[slot.shard].retain(|it| !Arc::ptr_eq(it, &slot));
-        if slot.subject().self_registered {
-            table.self_registered = table.self_registered.saturating_sub(1);
-        }
+        table.self_registered.remove(watch);
+        // Its flip first: without one it would be forgotten by the next acknowledgement.
+        let flips = slot.retire(now);
         table.retired.push(Arc::clone(&slot));
         drop(table);
-        let flips = slot.retire(now);
         Some((slot, flips))
     }
 
-    /// Aliases may have changed with the registry: names are looked up anew.
-    pub fn rename(&self, slot: &Arc<Slot>, aliases: &[Name]) {
+    /// What it is called may have changed with the registry: names are looked up anew. One that had
+    /// registered itself and is declared now makes room for another.
+    pub fn rename(&self, slot: &Arc<Slot>, subject: &Subject) {
         let mut table = self.write();
+        if !subject.self_registered {
+            table.self_registered.remove(&slot.watch);
+        }
         table.by_name.retain(|name, it| !Arc::ptr_eq(it, slot) || **name == *slot.watch.name);
-        for alias in aliases {
+        for alias in &subject.aliases {
             table.by_name.entry(Arc::from(alias.as_str())).or_insert_with(|| Arc::clone(slot));
         }
     }
@@ -174,5 +177,78 @@ impl Slots {
 
     fn write(&self) -> std::sync::RwLockWriteGuard<'_, Table> {
         self.table.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use jiff::SignedDuration;
+
+    use super::*;
+    use crate::{
+        actors::tower::self_registered,
+        domain::{
+            detector,
+            id::Origin,
+            watch::agent::{Spec, State},
+        },
+    };
+
+    fn stranger(name: &str) -> Beginning {
+        let second = SignedDuration::from_secs(1);
+        let name = name.parse().expect("a good name");
+        Beginning {
+            subject: Arc::new(self_registered(&name, &Origin::Default("test"))),
+            spec: Arc::new(Spec {
+                interval: second,
+                timeout: second,
+                first_beat_within: second,
+                stall_after: None,
+                loop_after: None,
+                lease_max: second,
+                leave_max: second,
+                detector: detector::Kind::Fixed,
+                enabled: Arc::from([]),
+            }),
+            state: State::new(Timestamp::UNIX_EPOCH),
+            epoch: 1,
+            n: 0,
+        }
+    }
+
+    #[test]
+    fn one_that_is_declared_later_makes_room_for_another_that_registers_itself() {
+        let slots = Slots::new(1);
+        let (mary, _) = slots.insert(stranger("mary"), 1).expect("there is room");
+        assert!(slots.insert(stranger("lisa"), 1).is_none(), "one at most");
+        let subject = Subject { self_registered: false, ..Subject::clone(&mary.subject()) };
+        slots.rename(&mary, &subject);
+        assert!(slots.insert(stranger("lisa"), 1).is_some());
+        slots.remove(&mary.watch, Timestamp::UNIX_EPOCH);
+        assert!(slots.insert(stranger("nova"), 1).is_none(), "who left was not one of them");
+    }
+
+    #[test]
+    fn an_acknowledgement_meanwhile_loses_no_last_flip() {
+        const COUNT: usize = 2_000;
+        let slots = Slots::new(1);
+        let watches: Vec<WatchId> = (0..COUNT)
+            .filter_map(|it| slots.insert(stranger(&format!("a{it}")), usize::MAX))
+            .map(|(slot, _)| slot.watch.clone())
+            .collect();
+        let other: WatchId = "agent/other".parse().expect("a good id");
+        thread::scope(|scope| {
+            let removing = scope.spawn(|| {
+                for watch in &watches {
+                    slots.remove(watch, Timestamp::UNIX_EPOCH);
+                }
+            });
+            while !removing.is_finished() {
+                slots.acknowledge(&other, 1, 1);
+            }
+        });
+        assert_eq!(slots.retired_flips().len(), COUNT);
     }
 }

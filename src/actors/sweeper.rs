@@ -15,7 +15,7 @@ const SLEEP_MIN: SignedDuration = SignedDuration::from_millis(5);
 /// An actor that has not answered a wake-up for so long is ended and started anew.
 const ANSWER_WITHIN: SignedDuration = SignedDuration::from_secs(5);
 /// Verdicts that wait for the IncidentManager per shard, beyond which no further actor is woken: an
-/// observer under load must not drown in its own messages (architecture.md, "Observer guards").
+/// observer under load must not drown in its own messages (docs/ARCHITECTURE.md, "Cross-cutting").
 const UNACKNOWLEDGED_MAX: usize = 1_000;
 /// Flips that nobody acknowledged are sent again so often.
 const RESEND_EVERY: SignedDuration = SignedDuration::from_secs(1);

@@ -1,7 +1,7 @@
 //! Watches: holds what the registry wants against the slots, and the shards that run them. It takes no
 //! input: whatever woke it, it compares all wanted with all there is. Also flushes the facts of beats.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
@@ -23,12 +23,12 @@ use crate::{
         restart::{Patience, WAIT_MAX},
         text::Text,
         watch::agent::{Signal, State},
-        write::Write,
+        write::{Facts, Write},
     },
     ports::store::Commit,
 };
 
-/// Facts of a watch that the registry dropped are kept so long (behaviour.md 11).
+/// Facts of a watch that the registry dropped are kept so long (docs/BEHAVIOUR.md 11).
 const REMOVED_FACTS_KEPT: SignedDuration = SignedDuration::from_hours(24);
 /// Facts written in one commit; the rest follow in the next.
 const FLUSH_MAX: usize = 5_000;
@@ -41,7 +41,7 @@ pub enum Message {
     Reconcile,
     Flush,
     Flushed {
-        watches: Vec<WatchId>,
+        flushed: Flushed,
         recorded: Option<Recorded>,
     },
     /// Start or end the watching of these; answers which changed.
@@ -70,6 +70,22 @@ pub enum Child {
     Sweeper(usize),
 }
 
+/// What one flush took with it.
+pub struct Flushed {
+    /// Their facts, to be taken again if they could not be stored.
+    watches: Vec<WatchId>,
+    removals: Vec<Facts>,
+}
+
+/// One look at every slot, in as many commits as it takes. Each gets its turn, however many change
+/// meanwhile.
+struct Round {
+    began_at: Timestamp,
+    left: Vec<Arc<Slot>>,
+    /// All that was taken is in the store.
+    whole: bool,
+}
+
 /// Goes with the facts of all that was heard before `now`.
 pub fn heard_until(now: Timestamp) -> Write {
     Write::Meta { key: HEARD_UNTIL.to_owned(), value: now.to_string() }
@@ -82,8 +98,7 @@ pub(crate) struct Running {
     nursery: Nursery<Child>,
     incarnation: u64,
     sequence: u64,
-    /// Writes that go with the next flush.
-    owed: Vec<Write>,
+    round: Option<Round>,
     flush: Option<Worker>,
 }
 
@@ -106,7 +121,7 @@ impl Actor for Watches {
             nursery: Nursery::new(Patience::Endless),
             incarnation,
             sequence: 0,
-            owed: Vec::new(),
+            round: None,
             flush: None,
         })
     }
@@ -137,12 +152,8 @@ impl Actor for Watches {
         match message {
             Message::Reconcile => running.reconcile(),
             Message::Flush => running.flush(&myself),
-            Message::Flushed { watches, recorded } => {
-                running.flush = None;
-                if !matches!(recorded, Some(Recorded::Durable)) {
-                    running.take_back(&watches);
-                }
-                running.flush_later(&myself);
+            Message::Flushed { flushed, recorded } => {
+                running.flushed(&myself, &flushed, recorded.as_ref());
             }
             Message::Signal { watches, signal, reply } => {
                 drop(reply.send(running.signal(watches, &signal)));
@@ -176,8 +187,9 @@ impl Running {
         lock(&self.context.removed).retain(|_, facts| {
             facts.removed_at.is_some_and(|at| now.duration_since(at) < REMOVED_FACTS_KEPT)
         });
+        let index = wanted.index();
         for slot in self.context.slots.all() {
-            self.keep_or_remove(&slot, &wanted, now);
+            self.keep_or_remove(&slot, &wanted, &index, now);
         }
         for agent in &wanted.agents {
             self.ensure(agent, now);
@@ -189,10 +201,15 @@ impl Running {
 
     /// Takes out what the registry no longer has. One that registered itself stays, unless its name was
     /// taken over as an id or an alias of another.
-    fn keep_or_remove(&mut self, slot: &Arc<Slot>, wanted: &Wanted, now: Timestamp) {
+    fn keep_or_remove(
+        &mut self,
+        slot: &Arc<Slot>,
+        wanted: &Wanted,
+        index: &HashMap<&str, &Agent>,
+        now: Timestamp,
+    ) {
         let subject = slot.subject();
-        let name = subject.watch.name.parse().ok();
-        let declared = name.as_ref().and_then(|it| wanted.find(it));
+        let declared = index.get(&*slot.watch.name);
         let stays = match declared {
             Some(agent) => agent.subject.watch == slot.watch,
             None => subject.self_registered,
@@ -212,7 +229,7 @@ impl Running {
         if let Some(mut facts) = slot.facts(true) {
             facts.removed_at = Some(removed_at);
             lock(&self.context.removed).insert(slot.watch.clone(), facts.clone());
-            self.owed.push(Write::Facts(Box::new(facts)));
+            lock(&self.context.unstored).insert(slot.watch.clone(), facts);
         }
         if let Some((_, flips)) = self.context.slots.remove(&slot.watch, now) {
             self.context.tell(flips);
@@ -224,7 +241,7 @@ impl Running {
         if let Some(slot) = self.context.slots.by_watch(watch) {
             let known = slot.subject();
             if known != agent.subject {
-                self.context.slots.rename(&slot, &agent.subject.aliases);
+                self.context.slots.rename(&slot, &agent.subject);
             }
             slot.respecify(Arc::clone(&agent.subject), Arc::clone(&agent.spec));
             return;
@@ -328,22 +345,26 @@ impl Running {
 
     /// Writes the facts that beats have moved; also the life-stamp of a quiet fleet.
     fn flush(&mut self, myself: &ActorRef<Message>) {
-        let mut writes = std::mem::take(&mut self.owed);
+        let removals = self.context.unstored_removals(FLUSH_MAX);
+        let mut writes: Vec<Write> =
+            removals.iter().map(|it| Write::Facts(Box::new(it.clone()))).collect();
+        let round = self.round.get_or_insert_with(|| Round {
+            began_at: self.context.clock.now(),
+            left: self.context.slots.all(),
+            whole: true,
+        });
         let mut watches = Vec::new();
-        let now = self.context.clock.now();
-        let mut all = true;
-        for slot in self.context.slots.all() {
-            if FLUSH_MAX <= writes.len() {
-                all = false;
-                break;
-            }
-            if let Some(facts) = slot.facts(false) {
+        while writes.len() < FLUSH_MAX
+            && let Some(slot) = round.left.pop()
+        {
+            // The last word on one that was removed meanwhile is its removal.
+            if let Some(facts) = slot.facts(false).filter(|_| !slot.is_retired()) {
                 watches.push(facts.watch.clone());
                 writes.push(Write::Facts(Box::new(facts)));
             }
         }
-        if all {
-            writes.push(heard_until(now));
+        if round.left.is_empty() && round.whole {
+            writes.push(heard_until(round.began_at));
         }
         self.sequence += 1;
         let commit = Commit {
@@ -354,8 +375,37 @@ impl Running {
         };
         let work = recorder::commit(Arc::clone(&self.context), commit);
         self.flush = Some(Worker::bounded(myself, ANSWER_WITHIN, work, move |recorded| {
-            Message::Flushed { watches, recorded: recorded.flatten() }
+            let flushed = Flushed { watches, removals };
+            Message::Flushed { flushed, recorded: recorded.flatten() }
         }));
+    }
+
+    /// What is left of a round follows at once, as long as the store takes it.
+    fn flushed(
+        &mut self,
+        myself: &ActorRef<Message>,
+        flushed: &Flushed,
+        recorded: Option<&Recorded>,
+    ) {
+        self.flush = None;
+        let durable = matches!(recorded, Some(Recorded::Durable));
+        if durable {
+            self.context.removals_stored(&flushed.removals);
+        } else {
+            self.take_back(&flushed.watches);
+        }
+        let over = self.round.as_mut().is_none_or(|round| {
+            round.whole &= durable;
+            round.left.is_empty()
+        });
+        if over {
+            self.round = None;
+        }
+        if durable && !over {
+            self.flush(myself);
+        } else {
+            self.flush_later(myself);
+        }
     }
 
     fn flush_later(&self, myself: &ActorRef<Message>) {

@@ -29,7 +29,7 @@ use crate::{
     actors::{
         context::{Shared, Timing},
         edges::Edge,
-        panics,
+        incident_manager, outbox, panics,
         registry::KEPT,
         root::{self, Parts},
         tower::Tower,
@@ -67,7 +67,9 @@ const REQUESTS_PER_SECOND_MAX: u32 = 200_000;
 const BODIES_MAX: usize = 32;
 /// How long the start waits for the tree to judge.
 const READY_WITHIN: Duration = Duration::from_secs(30);
-/// Another instance holds the state folder (behaviour.md 11; EX_TEMPFAIL of sysexits.h).
+/// How long a stop waits for each of the two that owe something (docs/BEHAVIOUR.md 11).
+const DRAIN_WITHIN: Duration = Duration::from_millis(800);
+/// Another instance holds the state folder (docs/BEHAVIOUR.md 11; EX_TEMPFAIL of sysexits.h).
 pub const HELD: u8 = 75;
 /// The tree's core kept failing (EX_SOFTWARE).
 const GAVE_UP: u8 = 70;
@@ -366,6 +368,13 @@ async fn live(
 
 async fn end(context: &Shared, root: ActorRef<root::Message>, manager: &dyn ServiceManager) {
     manager.stopping();
+    // First what is known is stored, then what is in flight: a message that was accepted is not sent again.
+    if let Some(incidents) = context.at.manager.get() {
+        let _ = incidents.call(incident_manager::Message::Drain, Some(DRAIN_WITHIN)).await;
+    }
+    if let Some(outbox) = context.at.outbox.get() {
+        let _ = outbox.call(outbox::Message::Drain, Some(DRAIN_WITHIN)).await;
+    }
     take_down(context, root).await;
     // A reader of a pipe may have gone.
     let _ = writeln!(io::stderr(), "atalaya stopped; what it knows is stored");

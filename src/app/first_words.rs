@@ -1,5 +1,5 @@
-//! First words: what a start prints, with hints that can be pasted (faces.md 5). To standard output: the
-//! log goes to standard error.
+//! First words: what a start prints, with hints that can be pasted. To standard output: the log
+//! goes to standard error.
 
 use std::{
     fmt::Write as _,

@@ -25,7 +25,7 @@ use crate::{
         watches::{HEARD_UNTIL, heard_until},
     },
     domain::{
-        id::{Kind, Name, WatchId},
+        id::{Name, WatchId},
         registry::Wanted,
         watch::agent::State,
         write::{Facts, Write},
@@ -48,8 +48,11 @@ pub struct Ground {
     pub timing: Timing,
 }
 
-/// How long a stop waits for the last commit (behaviour.md 11: 5 s in all).
-const LAST_COMMIT_WITHIN: Duration = Duration::from_secs(3);
+/// Facts by watch.
+type Kept = HashMap<WatchId, Facts>;
+
+/// How long a stop waits for the last commit (docs/BEHAVIOUR.md 11).
+const LAST_COMMIT_WITHIN: Duration = Duration::from_secs(2);
 
 /// Restores facts and builds everything that outlives the actors.
 ///
@@ -81,7 +84,7 @@ pub async fn prepare(ground: Ground) -> Result<Shared, StoreError> {
     let heard_until = ground.store.meta(HEARD_UNTIL).await.ok().flatten();
     let heard_until = heard_until.and_then(|it| it.parse().ok());
     let absent_since = opened.life_stamp.into_iter().chain(heard_until).fold(now, Timestamp::min);
-    let removed = furnish(&slots, &wanted, opened, now);
+    let (removed, dropped) = furnish(&slots, &wanted, opened, now);
     let sources: Vec<&str> = ground.sources.iter().map(String::as_str).collect();
     let suspended = ground.clock.suspended();
     let ears = Ears::new(&sources, absent_since, now, suspended);
@@ -105,6 +108,7 @@ pub async fn prepare(ground: Ground) -> Result<Shared, StoreError> {
         strangers: Strangers::default(),
         owed: Mutex::default(),
         removed: Mutex::new(removed),
+        unstored: Mutex::new(dropped),
         ready: AtomicBool::new(false),
         incarnations: AtomicU64::new(0),
         suspects: Mutex::default(),
@@ -115,14 +119,10 @@ pub async fn prepare(ground: Ground) -> Result<Shared, StoreError> {
 }
 
 /// Fills the slots: what the registry wants, with the facts that were kept, and what registered itself.
-/// Returns the facts of watches that are not wanted at present.
-fn furnish(
-    slots: &Slots,
-    wanted: &Wanted,
-    opened: Opened,
-    now: Timestamp,
-) -> HashMap<WatchId, Facts> {
-    let mut kept: HashMap<WatchId, Facts> =
+/// Returns the facts of watches that are not wanted, and those of them that are newly so: the registry
+/// dropped them while nobody watched.
+fn furnish(slots: &Slots, wanted: &Wanted, opened: Opened, now: Timestamp) -> (Kept, Kept) {
+    let mut kept: Kept =
         opened.facts.into_iter().map(|facts| (facts.watch.clone(), facts)).collect();
     for agent in &wanted.agents {
         let facts = kept.remove(&agent.subject.watch).filter(|it| it.removed_at.is_none());
@@ -133,28 +133,34 @@ fn furnish(
         let (subject, spec) = (Arc::clone(&agent.subject), Arc::clone(&agent.spec));
         slots.insert(Beginning { subject, spec, state, epoch, n }, usize::MAX);
     }
-    let Some(auto) = &wanted.auto_register else { return kept };
-    let strangers: Vec<WatchId> = kept
-        .values()
-        .filter(|facts| facts.removed_at.is_none() && facts.watch.kind == Kind::Agent)
-        .map(|facts| facts.watch.clone())
-        .collect();
-    for watch in strangers {
-        let Ok(name) = watch.name.parse::<Name>() else { continue };
-        if wanted.find(&name).is_some() {
-            continue;
-        }
-        let Some(facts) = kept.remove(&watch) else { continue };
-        let begin = Beginning {
-            subject: Arc::new(self_registered(&name, &auto.origin)),
-            spec: Arc::clone(&auto.spec),
-            state: State::clone(&facts.state),
-            epoch: facts.epoch,
-            n: facts.n,
-        };
-        slots.insert(begin, auto.max);
+    let index = wanted.index();
+    kept.retain(|watch, facts| {
+        let stays = facts.self_registered
+            && facts.removed_at.is_none()
+            && !index.contains_key(&*watch.name)
+            && readmit(slots, wanted, facts);
+        !stays
+    });
+    let mut dropped = Kept::new();
+    for facts in kept.values_mut().filter(|it| it.removed_at.is_none()) {
+        facts.removed_at = Some(now);
+        dropped.insert(facts.watch.clone(), facts.clone());
     }
-    kept
+    (kept, dropped)
+}
+
+/// Goes on with an agent that had registered itself, unless that is no longer allowed.
+fn readmit(slots: &Slots, wanted: &Wanted, facts: &Facts) -> bool {
+    let Some(auto) = &wanted.auto_register else { return false };
+    let Ok(name) = facts.watch.name.parse::<Name>() else { return false };
+    let begin = Beginning {
+        subject: Arc::new(self_registered(&name, &auto.origin)),
+        spec: Arc::clone(&auto.spec),
+        state: State::clone(&facts.state),
+        epoch: facts.epoch,
+        n: facts.n,
+    };
+    slots.insert(begin, auto.max).is_some()
 }
 
 /// Starts the tree.
@@ -173,6 +179,7 @@ pub async fn take_down(context: &Shared, root: ActorRef<root::Message>) {
         .all()
         .iter()
         .filter_map(|slot| slot.facts(false))
+        .chain(context.unstored_removals(usize::MAX))
         .map(|facts| Write::Facts(Box::new(facts)))
         .chain([heard])
         .collect();

@@ -34,7 +34,8 @@ level = "info"
 format = "auto"
 "#;
 
-/// Names of other systems that are accepted (formats.md), weakest first, and the keys that they set.
+/// Names of other systems that are accepted (docs/reference/formats.md, "Environment"), weakest
+/// first, and the keys that they set.
 const FOREIGN: &[(&str, &str)] = &[
     ("LUKA_REDIS_URL", "redis.url"),
     ("REDIS_URL", "redis.url"),

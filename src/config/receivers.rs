@@ -1,5 +1,6 @@
 //! Receivers and routes: who can be reached, and who is told of what.
 
+use jiff::SignedDuration;
 use std::collections::{BTreeSet, HashMap};
 
 use secrecy::SecretString;
@@ -324,7 +325,9 @@ fn later(
     receivers: &Receivers,
     findings: &mut Vec<Finding>,
 ) -> Vec<Later> {
+    // As written: so long after the opening. The desk counts each step from the one before it.
     let mut steps: Vec<Later> = Vec::new();
+    let mut before = SignedDuration::ZERO;
     for (number, step) in raw.then.iter().flatten().enumerate() {
         let (Some(after), Some(to)) = (&step.after, &step.to) else { continue };
         let at = steps!["route", index, "then", number, "to"];
@@ -336,12 +339,13 @@ fn later(
                 findings.push(Finding::error(place, format!("`after` {what}"), help));
             }
             Ok(after) => {
-                if let Some(before) = steps.last().filter(|it| after <= it.after) {
+                if after <= before {
                     let message = "each step must come after the one before it";
-                    let help = format!("write more than \"{}\"", words(before.after));
+                    let help = format!("write more than \"{}\"", words(before));
                     findings.push(Finding::error(file.document.value(&at), message, help));
                 }
-                steps.push(Later { after, to });
+                steps.push(Later { after: after - before, to });
+                before = after;
             }
         }
     }

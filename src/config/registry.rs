@@ -382,8 +382,8 @@ impl<'a> Check<'a> {
     }
 }
 
-/// Interval and timeout, either of which gives the other (behaviour.md 3): three intervals; a third
-/// of the timeout, 30 s at most.
+/// Interval and timeout, either of which gives the other (docs/BEHAVIOUR.md 3): three intervals; a
+/// third of the timeout, 30 s at most.
 fn both(
     interval: Option<SignedDuration>,
     timeout: Option<SignedDuration>,
@@ -396,7 +396,8 @@ fn both(
     }
 }
 
-/// A timeout is at least 3 × the interval up to 5 m, above that the interval and 1 m (behaviour.md 3).
+/// A timeout is at least 3 × the interval up to 5 m, above that the interval and 1 m
+/// (docs/BEHAVIOUR.md 3).
 fn too_short(interval: SignedDuration, timeout: SignedDuration) -> Option<(String, String)> {
     let minute = SignedDuration::from_mins(1);
     let (least, rule) = if interval <= minute * 5 {

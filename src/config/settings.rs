@@ -61,7 +61,8 @@ pub struct Redis {
     pub prefix: String,
 }
 
-/// A system that users already run; its channels and payloads are the adapter's (formats.md).
+/// A system that users already run; its channels and payloads are the adapter's
+/// (docs/reference/formats.md).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Profile {
     Binaryrogue,
@@ -132,7 +133,7 @@ impl Daemon {
 #[derive(Debug, Clone)]
 pub struct Receiver {
     pub id: ReceiverId,
-    /// A chat is human; a webhook, a channel and a log are machines (behaviour.md 1).
+    /// A chat is human; a webhook, a channel and a log are machines (docs/BEHAVIOUR.md 1).
     pub human: bool,
     pub origin: Origin,
     pub way: Way,

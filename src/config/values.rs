@@ -27,7 +27,8 @@ pub(crate) const fn from_to(min_ms: i64, max_hours: i64) -> Range {
     Range { min: SignedDuration::from_millis(min_ms), max: SignedDuration::from_hours(max_hours) }
 }
 
-/// `90s`, `5m`, `1h 30m` (behaviour.md 12), also days of 24 hours. `Err` says what is wrong and how to mend it.
+/// `90s`, `5m`, `1h 30m` (docs/BEHAVIOUR.md 12), also days of 24 hours. `Err` says what is wrong
+/// and how to mend it.
 pub(crate) fn duration(text: &str, range: Range) -> Result<SignedDuration, (String, String)> {
     let text = text.trim();
     if !text.is_empty() && text.bytes().all(|it| it.is_ascii_digit()) {

@@ -34,7 +34,7 @@ pub enum ProgressView {
     Digest(String),
 }
 
-/// One agent (behaviour.md 12). Times are UTC, durations are written `90s`.
+/// One agent (docs/BEHAVIOUR.md 12). Times are UTC, durations are written `90s`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct AgentView {
     pub id: String,

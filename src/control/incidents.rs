@@ -35,7 +35,7 @@ pub struct Incidents {
     pub limit: Option<usize>,
 }
 
-/// One incident (behaviour.md 12). Times are UTC.
+/// One incident (docs/BEHAVIOUR.md 12). Times are UTC.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct IncidentView {
     pub id: u64,

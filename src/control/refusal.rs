@@ -19,7 +19,8 @@ pub enum Class {
 }
 
 impl Class {
-    /// Exit code of the command line (faces.md 1): 1 bad news, 2 wrong use, 4 not permitted.
+    /// Exit code of the command line (docs/BEHAVIOUR.md 12): 1 bad news, 2 wrong use, 4 not
+    /// permitted.
     pub fn exit_code(self) -> u8 {
         match self {
             Self::Refused | Self::Unavailable => 1,

@@ -39,7 +39,7 @@ pub enum Button {
     GotIt,
 }
 
-/// A message before anyone's format: the first line alone suffices (faces.md 1).
+/// A message before anyone's format: the first line alone suffices (docs/BEHAVIOUR.md 9).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
     /// `🔴`, `✅`, …; machines leave it out.
@@ -52,7 +52,8 @@ pub struct Message {
     pub buttons: Vec<Button>,
 }
 
-/// What a machine receiver is posted (behaviour.md 12): the whole JSON body but for its idempotency key.
+/// What a machine receiver is posted (docs/BEHAVIOUR.md 12): the whole JSON body but for its
+/// idempotency key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
     /// `opened`, `updated`, `acknowledged`, `resolved`, `repeated`, `test`.
@@ -191,7 +192,7 @@ pub struct Delivery {
     pub attempts: u32,
     /// Not before this.
     pub next_at: Timestamp,
-    /// Given up after this: 24 h for critical, 2 h for warning (behaviour.md 10).
+    /// Given up after this: 24 h for critical, 2 h for warning (docs/BEHAVIOUR.md 10).
     pub deadline: Timestamp,
     /// The last refusal in words.
     pub error: Option<Text>,

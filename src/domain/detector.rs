@@ -1,6 +1,6 @@
 //! Detector: how long a silence is too long. `fixed` knows the timeout alone; `adaptive` is a phi
-//! accrual detector (Hayashibara et al., 2004): phi(t) = -log10 P(an interval is longer than t), with
-//! intervals taken as normal with the mean and deviation that were seen (behaviour.md 3).
+//! accrual detector (Hayashibara et al., 2004): phi(t) = -log10 P(an interval is longer than t),
+//! with intervals taken as normal with the mean and deviation that were seen (docs/BEHAVIOUR.md 3).
 
 use jiff::SignedDuration;
 

@@ -1,4 +1,4 @@
-//! Could we hear? Silence is evidence only while the sources of a watch work (behaviour.md 4).
+//! Could we hear? Silence is evidence only while the sources of a watch work (docs/BEHAVIOUR.md 4).
 //!
 //! ```text
 //!            proof: our own echo came back, or anything was heard
@@ -21,7 +21,7 @@ pub const PERIODS_MAX: usize = 16;
 /// Shifts that are remembered; older ones matter to no live deadline.
 pub const SHIFTS_MAX: usize = 16;
 
-/// What a watch gets on top of one interval before a late verdict (behaviour.md 2 and 4).
+/// What a watch gets on top of one interval before a late verdict (docs/BEHAVIOUR.md 2 and 4).
 pub const RESPITE: SignedDuration = SignedDuration::from_secs(5);
 
 /// A time in which a source could not hear. `until` is none while it lasts.

@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr, sync::Arc};
 
-/// Longest name of a watched thing, in bytes (formats.md, "Heartbeats").
+/// Longest name of a watched thing, in bytes (docs/reference/formats.md, "Heartbeats").
 pub const NAME_BYTES_MAX: usize = 128;
 
 /// The kinds of watched things. What follows a [`crate::domain::watch::Flip`] never asks for it.
@@ -69,8 +69,9 @@ impl FromStr for WatchId {
     }
 }
 
-/// A name from outside that was checked: `^[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}$` (formats.md,
-/// "Heartbeats"). It is safe in a path, a log line and an HTML attribute.
+/// A name from outside that was checked: `^[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}$`
+/// (docs/reference/formats.md, "Heartbeats"). It is safe in a path, a log line and an HTML
+/// attribute.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Name(pub(crate) Arc<str>);
 

@@ -10,7 +10,8 @@ use super::{
     watch::{Cause, Condition, Subject},
 };
 
-/// Critical rings at once; warning and info go to the log, and warning to whom a route names for it (behaviour.md 9).
+/// Critical rings at once; warning and info go to the log, and warning to whom a route names for it
+/// (docs/BEHAVIOUR.md 9).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Severity {
     Info,

@@ -19,12 +19,13 @@ use super::{
     write::{Outcome, Write},
 };
 
-/// One edit a second of one message (behaviour.md 9).
+/// One edit a second of one message (docs/BEHAVIOUR.md 9).
 const EDIT_EVERY: SignedDuration = SignedDuration::from_secs(1);
-/// The first wait after a failure; doubles up to [`RETRY_MAX`] (behaviour.md 10).
+/// The first wait after a failure; doubles up to [`RETRY_MAX`] (docs/BEHAVIOUR.md 10).
 const RETRY_FIRST: SignedDuration = SignedDuration::from_secs(1);
 const RETRY_MAX: SignedDuration = SignedDuration::from_secs(300);
-/// A critical message that was not accepted for so long also goes to the next receiver (behaviour.md 10).
+/// A critical message that was not accepted for so long also goes to the next receiver
+/// (docs/BEHAVIOUR.md 10).
 const FAIL_OVER_AFTER: SignedDuration = SignedDuration::from_secs(120);
 /// The words of a refusal.
 const ERROR_CHARACTERS_MAX: usize = 300;
@@ -89,11 +90,12 @@ impl Lane {
     }
 
     /// What to do with a receiver's owed rows (pending and sending), given in the order of their ids.
-    pub fn next(&self, rows: &[Delivery], now: Timestamp) -> Next {
+    pub fn next<'a>(&self, rows: impl IntoIterator<Item = &'a Delivery>, now: Timestamp) -> Next {
+        let rows: Vec<&Delivery> = rows.into_iter().collect();
         let mut next = Next::default();
         let in_flight = rows.iter().filter(|it| it.state == State::Sending).count();
         let mut free = self.at_once.saturating_sub(in_flight);
-        for unit in units(rows, now, &mut next.outcomes) {
+        for unit in units(&rows, now, &mut next.outcomes) {
             let lead = unit.lead;
             let mut failed_over = false;
             if let Some(at) = unit.fails_over_at() {
@@ -273,11 +275,11 @@ impl<'a> Unit<'a> {
 
 /// Splits rows into what may be sent now, each in its order; what is in flight blocks what comes after
 /// it. Gives up what nobody wants any more.
-fn units<'a>(rows: &'a [Delivery], now: Timestamp, given_up: &mut Vec<Outcome>) -> Vec<Unit<'a>> {
+fn units<'a>(rows: &[&'a Delivery], now: Timestamp, given_up: &mut Vec<Outcome>) -> Vec<Unit<'a>> {
     let mut messages: BTreeMap<GroupId, Vec<&Delivery>> = BTreeMap::new();
     let mut events: BTreeMap<IncidentId, Vec<&Delivery>> = BTreeMap::new();
     let mut units = Vec::new();
-    for row in rows {
+    for row in rows.iter().copied() {
         match (row.group, row.incidents.first(), &row.body) {
             (Some(group), _, _) => messages.entry(group).or_default().push(row),
             (None, Some(incident), Body::Event(_)) => {

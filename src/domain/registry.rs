@@ -1,12 +1,15 @@
 //! Registry: all that is wanted, as the files say, checked; and what a new one changes.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use jiff::SignedDuration;
 
 use super::{
     desk,
-    id::{Name, Origin, WatchId},
+    id::{Origin, WatchId},
     watch::{Subject, agent},
 };
 
@@ -63,7 +66,7 @@ impl Diff {
     }
 
     /// An edit that would remove more than a third of the watches, at least 3, is held until
-    /// `atalaya apply` (behaviour.md 11).
+    /// `atalaya apply` (docs/BEHAVIOUR.md 11).
     pub fn removes_too_many(&self) -> bool {
         let before = self.stop.len() + self.change.len() + self.unchanged;
         3 <= self.stop.len() && before < self.stop.len() * 3
@@ -95,12 +98,14 @@ impl Wanted {
         all.chain(self.auto_register.iter().map(|it| &it.spec)).map(|it| it.interval).max()
     }
 
-    /// The agent that goes by this name: by id first, then by alias.
-    pub fn find(&self, name: &Name) -> Option<&Agent> {
-        self.agents
+    /// The agents by the names they go by: an id wins over an alias.
+    pub fn index(&self) -> HashMap<&str, &Agent> {
+        let by_alias = self
+            .agents
             .iter()
-            .find(|it| *it.subject.watch.name == *name.as_str())
-            .or_else(|| self.agents.iter().find(|it| it.subject.aliases.contains(name)))
+            .flat_map(|agent| agent.subject.aliases.iter().map(move |it| (it.as_str(), agent)));
+        let by_id = self.agents.iter().map(|it| (&*it.subject.watch.name, it));
+        by_alias.chain(by_id).collect()
     }
 }
 
@@ -154,6 +159,22 @@ mod tests {
                 critical_lifetime: SignedDuration::ZERO,
                 warning_lifetime: SignedDuration::ZERO,
             }),
+        }
+    }
+
+    #[test]
+    fn a_name_leads_to_the_agent_that_has_it_as_id_before_one_that_has_it_as_alias() {
+        let mut wanted = wanted("mary@1/90 lisa@2/90");
+        for (agent, aliases) in wanted.agents.iter_mut().zip([vec!["lisa", "m1"], vec!["l1"]]) {
+            let aliases = aliases.iter().map(|it| it.parse().unwrap()).collect();
+            agent.subject = Arc::new(Subject { aliases, ..Subject::clone(&agent.subject) });
+        }
+        let index = wanted.index();
+        for (name, expected) in
+            [("mary", "mary"), ("lisa", "lisa"), ("m1", "mary"), ("l1", "lisa"), ("nova", "-")]
+        {
+            let found = index.get(name).map_or("-", |it| &*it.subject.watch.name);
+            assert_eq!(found, expected, "{name}");
         }
     }
 

@@ -1,5 +1,5 @@
 //! How often a child may fail before it is set aside, and how long to wait in between
-//! (architecture.md, "Restarts").
+//! (docs/BEHAVIOUR.md 11, "Parts that fail").
 //!
 //! ```text
 //!  running ──failure──▶ wait (0, 20 ms, 40 ms … 30 s) ──▶ running ──60 s alive──▶ forgiven
@@ -104,7 +104,7 @@ pub struct Intensity {
 }
 
 impl Default for Intensity {
-    /// 10 in 60 s (architecture.md, "Restarts").
+    /// 10 in 60 s (docs/BEHAVIOUR.md 11, "Parts that fail").
     fn default() -> Self {
         Self { failures: 10, window: SignedDuration::from_secs(60) }
     }

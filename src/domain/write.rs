@@ -23,6 +23,8 @@ pub struct Facts {
     /// The newest flip that was committed.
     pub n: u64,
     pub state: Arc<agent::State>,
+    /// Nobody declared it: what a restart has of it is all there is.
+    pub self_registered: bool,
     /// When the registry dropped it: kept for 24 h, then deleted.
     pub removed_at: Option<Timestamp>,
 }
@@ -55,7 +57,7 @@ pub struct Outcome {
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Write {
-    /// Insert or replace, by watch.
+    /// Insert or replace, by watch. A watch that was removed stays so in the same epoch.
     Facts(Box<Facts>),
     Flip(FlipRecord),
     /// Insert or replace, by id. A second unresolved one for (watch, condition) is refused by a unique index.

@@ -1,4 +1,4 @@
-//! Clock: the one `now` (behaviour.md 2, principle 9).
+//! Clock: the one `now` (docs/BEHAVIOUR.md 2, principle 9).
 
 use jiff::{SignedDuration, Timestamp};
 

@@ -15,7 +15,7 @@ use crate::domain::{
 pub struct ReadyReceiver {
     pub id: ReceiverId,
     pub human: bool,
-    /// Deliveries in flight at once: 1 for a human receiver, 8 for a machine (behaviour.md 9).
+    /// Deliveries in flight at once: 1 for a human receiver, 8 for a machine (docs/BEHAVIOUR.md 9).
     pub at_once: usize,
     /// An attempt is cut off after this; longer than the notifier's own time-outs, or what was accepted
     /// would be sent twice.

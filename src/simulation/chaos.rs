@@ -332,3 +332,26 @@ async fn a_phone_that_refuses_is_told_of_over_the_other_receiver() {
     let is_told = |it: &House| it.phone.texts().iter().any(|it| it.contains("mary is down"));
     house.until(400, "the phone once it takes messages again", is_told).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_manager_that_dies_while_the_store_refuses_draws_no_number_twice() {
+    let house = House::many(3).await;
+    for name in ["a0", "a1", "a2"] {
+        house.beat(name);
+    }
+    house.pass(60.0).await;
+    house.beat("a1");
+    house.beat("a2");
+    house.store.refuse_all(Fault::Full);
+    house.pass(40.0).await;
+    assert_eq!(house.hook.count("opened agent/a0"), 1, "told from memory");
+    house.context.at.manager.get().expect("it runs").kill();
+    house.pass(60.0).await;
+    house.store.refuse_all(None);
+    house.pass(60.0).await;
+    for name in ["a0", "a1", "a2"] {
+        let told = house.hook.count(&format!("opened agent/{name}"));
+        assert!((1..=2).contains(&told), "{name} was told {told} times: {:?}", house.hook.texts());
+    }
+    house.assert_book_equals_verdicts().await;
+}

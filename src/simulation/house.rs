@@ -32,13 +32,14 @@ use crate::{
             Subject,
             agent::{Beat, Spec},
         },
+        write::Facts,
     },
     ports::{
         clock::Clock,
         notifier::Notifier,
         registry::{Read, ReadyReceiver, Registry},
         source::Source,
-        store::SharedStore,
+        store::{SharedStore, Store},
     },
 };
 
@@ -204,24 +205,23 @@ impl House {
     }
 
     /// As after SIGKILL: nothing is said goodbye to; a new house on the same store, after `away`.
-    pub(super) async fn crash_and_return(mut self, away: Duration) -> Self {
+    pub(super) async fn crash_and_return(self, away: Duration) -> Self {
+        let wanted = self.context.wanted();
+        let names: Vec<&str> = wanted.agents.iter().map(|it| &*it.subject.watch.name).collect();
+        self.crash_and_find(away, &names).await
+    }
+
+    /// The same, and the registry was edited meanwhile: these are declared now.
+    pub(super) async fn crash_and_find(mut self, away: Duration, names: &[&str]) -> Self {
         if let Some(root) = self.root.take() {
             root.kill();
             let _ = root.wait(None).await;
         }
         tokio::time::sleep(away).await;
-        let names: Vec<String> = self
-            .context
-            .wanted()
-            .agents
-            .iter()
-            .map(|it| it.subject.watch.name.to_string())
-            .collect();
-        let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let store = Arc::new(self.store.restarted());
         let spec = Spec::clone(&self.spec);
         let (phone, hook) = (Arc::clone(&self.phone), Arc::clone(&self.hook));
-        Self::on(store, &names, spec, phone, hook, self.intensity).await
+        Self::on(store, names, spec, phone, hook, self.intensity).await
     }
 
     pub(super) async fn stop(mut self) {
@@ -278,6 +278,12 @@ impl House {
             incidents.iter().map(|it| format!("{} {}", it.watch, it.condition)).collect();
         open.sort();
         open
+    }
+
+    /// Facts as a restart would find them, of watches that were removed or of those that were not.
+    pub(super) async fn kept(&self, removed: bool) -> Vec<Facts> {
+        let opened = self.store.open().await.expect("the store reads");
+        opened.facts.into_iter().filter(|it| it.removed_at.is_some() == removed).collect()
     }
 
     /// Waits (in virtual time) until `done`, for `seconds` at most.

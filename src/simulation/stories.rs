@@ -1,6 +1,10 @@
 //! Stories of the whole tree in the written durations: what a person is told, and when.
 
 use super::house::{BUS, HTTP, House, lock, spec};
+use crate::{
+    domain::write::Facts,
+    ports::store::{Fault, Store},
+};
 use jiff::SignedDuration;
 use std::{sync::atomic::Ordering, time::Duration};
 
@@ -186,4 +190,71 @@ async fn a_poison_agent_is_set_aside_alone_and_tried_again() {
     house.beats_for(&all, 420).await;
     assert_eq!(house.open().await, [] as [String; 0], "the half-open try held for a minute");
     house.assert_book_equals_verdicts().await;
+}
+
+fn called(facts: &[Facts]) -> Vec<&str> {
+    facts.iter().map(|it| &*it.watch.name).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_was_dropped_while_nobody_watched_stays_away_and_who_registered_itself_stays() {
+    let house = House::with(&["mary", "lisa"], spec()).await;
+    for name in ["mary", "lisa", "stray"] {
+        house.beat(name);
+    }
+    let living = ["mary".to_owned(), "stray".to_owned()];
+    house.beats_for(&living, 100).await;
+    assert_eq!(house.open().await, ["agent/lisa down"]);
+    let mut house = house.crash_and_find(Duration::from_mins(1), &["mary"]).await;
+    for _ in 0..2 {
+        assert!(house.tower.watch("lisa").is_none());
+        assert!(house.tower.watch("stray").is_some());
+        house.beats_for(&living, 30).await;
+        assert_eq!(house.open().await, [] as [String; 0], "no longer watched");
+        assert_eq!(house.hook.count("resolved agent/lisa"), 1);
+        assert_eq!(called(&house.kept(true).await), ["lisa"]);
+        house = house.crash_and_return(Duration::from_mins(1)).await;
+    }
+    let house = house.crash_and_find(Duration::from_mins(1), &["mary", "lisa"]).await;
+    house.beat("lisa");
+    house.pass(6.0).await;
+    assert_eq!(house.verdict("lisa"), "up");
+    assert_eq!(called(&house.kept(false).await), ["lisa", "mary", "stray"]);
+    house.assert_book_equals_verdicts().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_removal_that_the_store_refused_is_written_later_and_at_a_stop() {
+    let house = House::with(&["mary", "lisa", "nova"], spec()).await;
+    house.pass(6.0).await;
+    house.store.refuse_all(Fault::Full);
+    house.paper.write(Ok(house.registry(&["mary", "nova"], &spec())));
+    house.pass(40.0).await;
+    assert!(house.tower.watch("lisa").is_none());
+    assert!(house.kept(true).await.is_empty());
+    house.store.refuse_all(None);
+    house.pass(40.0).await;
+    assert_eq!(called(&house.kept(true).await), ["lisa"]);
+    house.paper.write(Ok(house.registry(&["mary"], &spec())));
+    house.until(2, "nova", |it| it.tower.watch("nova").is_none()).await;
+    assert_eq!(called(&house.kept(true).await), ["lisa"], "the next flush is to come");
+    let store = house.store.clone();
+    house.stop().await;
+    let kept = store.open().await.expect("it reads").facts;
+    assert_eq!(kept.iter().filter(|it| it.removed_at.is_some()).count(), 2, "{kept:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn beats_of_a_fleet_larger_than_one_commit_are_all_stored_in_one_round() {
+    let house = House::many(5_100).await;
+    house.pass(1.0).await;
+    assert_eq!(house.kept(false).await.len(), 5_100);
+    for name in names(5_100) {
+        house.beat(&name);
+    }
+    house.pass(6.0).await;
+    let stored = house.kept(false).await.iter().filter(|it| it.state.beats == 1).count();
+    assert_eq!(stored, 5_100);
+    let until = house.store.meta(crate::actors::watches::HEARD_UNTIL).await.expect("it reads");
+    assert!(until.is_some());
 }

@@ -1,6 +1,7 @@
-//! Beats as agents write them in JSON (behaviour.md 12; formats.md, "Heartbeats"): our own shape, the
-//! heartbeat map's flat object, and the envelope of `agents:heartbeat`. One reader for all of them; what
-//! it cannot use it leaves out and says so, since whatever arrives proves life.
+//! Beats as agents write them in JSON (docs/BEHAVIOUR.md 12; docs/reference/formats.md,
+//! "Heartbeats"): our own shape, the heartbeat map's flat object, and the envelope of
+//! `agents:heartbeat`. One reader for all of them; what it cannot use it leaves out and says so,
+//! since whatever arrives proves life.
 
 use std::fmt;
 
@@ -13,7 +14,7 @@ use super::timestamps;
 /// Longest payload that is read, in bytes; a longer one is a pulse and nothing else.
 pub const PAYLOAD_BYTES_MAX: usize = 64 * 1024;
 
-/// Longest metadata, in bytes of compact JSON (behaviour.md 3).
+/// Longest metadata, in bytes of compact JSON (docs/BEHAVIOUR.md 3).
 pub const METADATA_BYTES_MAX: usize = 8 * 1024;
 
 /// Longest digest that is kept as it is, in bytes; of a longer one its SHA-256 is kept.

@@ -1,5 +1,6 @@
-//! Pings: the addresses that cron users know (formats.md, "Heartbeats"): `/ping/{agent}` with
-//! `/start`, `/fail`, `/log`, `/{0..255}`, and `?rid=`, `?create=1`, `?token=`. Borrowed, no allocation.
+//! Pings: the addresses that cron users know (docs/reference/formats.md, "Heartbeats"):
+//! `/ping/{agent}` with `/start`, `/fail`, `/log`, `/{0..255}`, and `?rid=`, `?create=1`,
+//! `?token=`. Borrowed, no allocation.
 
 use uuid::Uuid;
 

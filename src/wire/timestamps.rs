@@ -1,5 +1,5 @@
-//! Timestamps: one parser for all that agents write (formats.md, "Timestamps"). Whether a stamp lies in
-//! the future is for the caller to judge, who knows what time it is.
+//! Timestamps: one parser for all that agents write (docs/reference/formats.md, "Timestamps").
+//! Whether a stamp lies in the future is for the caller to judge, who knows what time it is.
 
 use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 use serde_json::Value;

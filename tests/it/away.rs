@@ -16,7 +16,7 @@ use crate::support::{
 const SOON: Duration = Duration::from_secs(30);
 const SECOND: Duration = Duration::from_secs(1);
 const EVERY: Duration = Duration::from_millis(250);
-/// One interval plus 5 s (behaviour.md 4).
+/// One interval plus 5 s (docs/BEHAVIOUR.md 4).
 const RESPITE: Duration = Duration::from_secs(6);
 const OVER_HTTP: [&str; 2] = ["anna", "ben"];
 const OVER_REDIS: [&str; 2] = ["carl", "dora"];

@@ -22,7 +22,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const EVERY: Duration = Duration::from_millis(250);
 /// Ten timeouts, as 15 minutes are to one of 90 s.
 const OUTAGE: Duration = Duration::from_secs(15);
-/// One interval plus 5 s (behaviour.md 4).
+/// One interval plus 5 s (docs/BEHAVIOUR.md 4).
 const RESPITE: Duration = Duration::from_millis(5_500);
 const AGENTS: [&str; 3] = ["lisa", "mary", "paula"];
 

@@ -49,7 +49,7 @@ impl Delivery {
             .unwrap_or_else(|why| panic!("no JSON ({why}): {}", self.body))
     }
 
-    /// `event` of the contract in behaviour.md 12.
+    /// `event` of the contract in docs/BEHAVIOUR.md 12.
     pub(crate) fn event(&self) -> String {
         self.json()["event"].as_str().unwrap_or_default().to_owned()
     }

@@ -29,7 +29,7 @@ pub struct Kind {
 }
 
 impl Kind {
-    /// How many deliveries may be under way at one receiver (behaviour.md 9).
+    /// How many deliveries may be under way at one receiver (docs/BEHAVIOUR.md 9).
     pub const fn at_once(self) -> usize {
         if self.human { 1 } else { 8 }
     }

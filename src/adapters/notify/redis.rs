@@ -1,5 +1,5 @@
-//! Redis: every incident published on the channels that the fleet already reads (formats.md, "What atalaya
-//! publishes on Redis").
+//! Redis: every incident published on the channels that the fleet already reads
+//! (docs/reference/formats.md, "What atalaya publishes on Redis").
 
 use std::time::Duration;
 

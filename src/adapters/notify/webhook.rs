@@ -53,7 +53,7 @@ pub const KIND: Kind = Kind {
 /// Which body is posted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Template {
-    /// The whole incident (behaviour.md 12).
+    /// The whole incident (docs/BEHAVIOUR.md 12).
     Atalaya,
     Slack,
     Discord,

@@ -1,6 +1,6 @@
 //! Channels of a bus that bring beats: which to listen to, and where each of them names the agent.
 
-/// Channels that a known system uses (formats.md, "Heartbeats").
+/// Channels that a known system uses (docs/reference/formats.md, "Heartbeats").
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Profile {
     /// `{prefix}:heartbeats` and `agents:heartbeat`; the payload names the agent.

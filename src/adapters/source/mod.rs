@@ -24,13 +24,14 @@ pub mod http;
 pub mod redis;
 pub mod redis_poll;
 
-/// The next proof comes no sooner than this after the last (behaviour.md 4).
+/// The next proof comes no sooner than this after the last (docs/BEHAVIOUR.md 4).
 const PROOF_GAP: Duration = Duration::from_millis(50);
 
-/// How often an idle source proves itself (behaviour.md 4).
+/// How often an idle source proves itself (docs/BEHAVIOUR.md 4).
 const PROOF_IDLE: Duration = Duration::from_secs(10);
 
-/// A proof that takes longer is none, also when messages still flow: a source that lags is deaf (behaviour.md 4).
+/// A proof that takes longer is none, also when messages still flow: a source that lags is deaf
+/// (docs/BEHAVIOUR.md 4).
 const PROOF_WITHIN: Duration = Duration::from_secs(2);
 
 /// Wait before a broken source tries again. Short, since all this time its watches are not judged.

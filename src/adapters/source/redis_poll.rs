@@ -1,6 +1,6 @@
-//! Redis hashes, polled: `{prefix}:agents:{id}` with `status`, `last_seen`, `uptime_seconds` (formats.md,
-//! "Heartbeats"). A beat is a *change* of `last_seen`, dated by it, the first read too: the old stamp of a dead
-//! agent keeps nobody alive, however often it is read.
+//! Redis hashes, polled: `{prefix}:agents:{id}` with `status`, `last_seen`, `uptime_seconds`
+//! (docs/reference/formats.md, "Heartbeats"). A beat is a *change* of `last_seen`, dated by it, the
+//! first read too: the old stamp of a dead agent keeps nobody alive, however often it is read.
 
 use std::{
     collections::{HashMap, HashSet},

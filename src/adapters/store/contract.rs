@@ -77,6 +77,7 @@ contract!(
     pruning_takes_what_is_over_and_nothing_else,
     history_has_a_bounded_size,
     the_same_commit_again_changes_nothing,
+    a_removed_watch_comes_back_in_a_new_life_only,
 );
 
 pub(super) fn commit(writes: Vec<Write>) -> Commit {
@@ -474,4 +475,16 @@ pub(super) async fn the_same_commit_again_changes_nothing(bench: &impl Bench) {
     assert_eq!(store.desk(at(0)).await.unwrap(), before);
     assert_eq!(store.flips(mary(), at(0), 10).await.unwrap().len(), 1);
     assert_eq!(store.owed(None, 10).await.unwrap().len(), 1);
+}
+
+pub(super) async fn a_removed_watch_comes_back_in_a_new_life_only(bench: &impl Bench) {
+    let store = bench.store();
+    let declared = Facts { self_registered: false, ..facts(&mary(), 1) };
+    let removed = Facts { removed_at: Some(at(1)), ..declared.clone() };
+    let late = declared.clone();
+    let anew = Facts { epoch: u64::MAX, n: 0, ..declared };
+    for (written, kept) in [(&removed, &removed), (&late, &removed), (&anew, &anew)] {
+        stand(&*store, vec![Write::Facts(Box::new(written.clone()))]).await;
+        assert_eq!(store.open().await.unwrap().facts, std::slice::from_ref(kept));
+    }
 }

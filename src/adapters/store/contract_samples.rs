@@ -198,7 +198,14 @@ pub(super) fn facts(watch: &WatchId, n: u64) -> Facts {
         working_since: Some(at(41)),
         broken: agent::Broken { stalled: Some(at(90)), ..agent::Broken::default() },
     };
-    Facts { watch: watch.clone(), epoch: u64::MAX - 1, n, state: Arc::new(state), removed_at: None }
+    Facts {
+        watch: watch.clone(),
+        epoch: u64::MAX - 1,
+        n,
+        state: Arc::new(state),
+        self_registered: true,
+        removed_at: None,
+    }
 }
 
 pub(super) fn flip(watch: &WatchId, n: u64, second: i64) -> FlipRecord {

@@ -98,6 +98,7 @@ impl Rows {
                     && known.epoch == it.epoch
                 {
                     it.n = it.n.max(known.n);
+                    it.removed_at = it.removed_at.or(known.removed_at);
                 }
                 self.facts.insert(it.watch.clone(), *it);
             }

@@ -36,7 +36,7 @@ pub struct Retention {
     pub incidents: SignedDuration,
     /// Deliveries that were sent, given up or superseded, closed groups, ended silences (30 days).
     pub deliveries: SignedDuration,
-    /// Facts of watches that the registry dropped (24 h, behaviour.md 11).
+    /// Facts of watches that the registry dropped (24 h, docs/BEHAVIOUR.md 11).
     pub removed_facts: SignedDuration,
 }
 

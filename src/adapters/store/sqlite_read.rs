@@ -41,7 +41,8 @@ pub(super) type Listed<T> = (Vec<T>, Vec<Unreadable>);
 pub(super) fn opened(connection: &Connection) -> rusqlite::Result<Opened> {
     let life_stamp: Option<i64> =
         connection.query_row("SELECT at FROM life", [], |row| row.get(0)).optional()?;
-    let sql = "SELECT watch, epoch, n, state, removed_at FROM facts ORDER BY watch";
+    let sql =
+        "SELECT watch, epoch, n, state, removed_at, self_registered FROM facts ORDER BY watch";
     let (facts, unreadable) = list(connection, "facts of", sql, [], facts)?;
     let newest =
         "SELECT max(epoch) FROM (SELECT epoch FROM facts UNION ALL SELECT epoch FROM flips)";
@@ -260,6 +261,7 @@ fn facts(row: &Row<'_>) -> Result<Facts, Garbled> {
         epoch: number(row, 1)?,
         n: number(row, 2)?,
         state: from_json(&column::<String>(row, 3)?)?,
+        self_registered: column(row, 5)?,
         removed_at: column::<Option<i64>>(row, 4)?.map(moment),
     })
 }

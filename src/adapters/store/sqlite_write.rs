@@ -113,16 +113,20 @@ fn apply(connection: &Connection, write: &Write) -> rusqlite::Result<()> {
 }
 
 fn facts(connection: &Connection, facts: &Facts) -> rusqlite::Result<()> {
-    let Facts { watch, epoch, n, state, removed_at } = facts;
-    let sql = "INSERT INTO facts (watch, epoch, n, removed_at, state) VALUES (?1, ?2, ?3, ?4, ?5)
+    let Facts { watch, epoch, n, state, self_registered, removed_at } = facts;
+    let sql = "INSERT INTO facts (watch, epoch, n, removed_at, self_registered, state)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6)
         ON CONFLICT (watch) DO UPDATE SET epoch = excluded.epoch,
             n = CASE WHEN epoch = excluded.epoch THEN max(n, excluded.n) ELSE excluded.n END,
-            removed_at = excluded.removed_at, state = excluded.state";
+            removed_at = CASE WHEN epoch = excluded.epoch
+                THEN coalesce(excluded.removed_at, removed_at) ELSE excluded.removed_at END,
+            self_registered = excluded.self_registered, state = excluded.state";
     run(cached(connection, sql)?.execute(params![
         watch.to_string(),
         epoch.cast_signed(),
         n.cast_signed(),
         removed_at.map(nanos),
+        self_registered,
         detail(state)?,
     ]))
 }

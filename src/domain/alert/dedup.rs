@@ -1,5 +1,5 @@
 //! Stage: whether a flip is the same trouble, a relapse or a new one, and which troubles it ends
-//! (behaviour.md 9: the key is (watch, condition), unique while unresolved).
+//! (docs/BEHAVIOUR.md 9: the key is (watch, condition), unique while unresolved).
 
 use jiff::SignedDuration;
 

@@ -1,5 +1,5 @@
 //! Stage: what a program is posted: the incident as JSON, as `incidents --json` prints it
-//! (behaviour.md 12).
+//! (docs/BEHAVIOUR.md 12).
 
 use std::fmt::Write as _;
 
@@ -38,7 +38,7 @@ pub fn json(incident: &Incident) -> String {
     out
 }
 
-/// How it ended, in the words of behaviour.md 9.
+/// How it ended, in the words of docs/BEHAVIOUR.md 9.
 pub fn ended(ending: &Ending) -> String {
     match ending {
         Ending::Recovered => "recovered".into(),

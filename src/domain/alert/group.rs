@@ -1,4 +1,5 @@
-//! Stage: which message of a human receiver an incident belongs to (behaviour.md 9, "Grouping").
+//! Stage: which message of a human receiver an incident belongs to
+//! (docs/BEHAVIOUR.md 9, "Grouping").
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -9,7 +10,8 @@ use crate::domain::{
     watch::Condition,
 };
 
-/// From so many members on, a late one rings only when the group has grown tenfold (faces.md 2).
+/// From so many members on, a late one rings only when the group has grown tenfold
+/// (docs/BEHAVIOUR.md 9, "What rings").
 const CROWD_MIN: usize = 5;
 const CROWD_GROWTH: usize = 10;
 

@@ -15,7 +15,8 @@ use jiff::SignedDuration;
 
 use super::{id::ReceiverId, text::Text};
 
-/// Why a receiver hears of an incident: what makes a message ring (faces.md 2, "What rings").
+/// Why a receiver hears of an incident: what makes a message ring
+/// (docs/BEHAVIOUR.md 9, "What rings").
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reason {
     Opened,

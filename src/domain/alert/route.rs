@@ -1,5 +1,5 @@
-//! Stage: who is to be told (behaviour.md 9, "Escalation"): the watch's own `notify`, else the first
-//! route that matches, else every human receiver what is critical.
+//! Stage: who is to be told (docs/BEHAVIOUR.md 9, "Who is told"): the watch's own `notify`, else
+//! the first route that matches, else every human receiver what is critical.
 
 use crate::domain::{
     desk::Settings,

@@ -86,7 +86,7 @@ impl Condition {
         Self::ALL.into_iter().find(|it| it.word() == word)
     }
 
-    /// What it weighs where the registry says nothing (behaviour.md 9, "Severity").
+    /// What it weighs where the registry says nothing (docs/BEHAVIOUR.md 9, "Severity").
     pub fn severity(self) -> Severity {
         match self {
             Self::Down
@@ -157,7 +157,7 @@ impl Verdict {
     }
 
     /// Whether open incidents of the watch say nothing about this verdict and stay as they are: we
-    /// could not hear, so nothing opens and nothing resolves (behaviour.md 4).
+    /// could not hear, so nothing opens and nothing resolves (docs/BEHAVIOUR.md 4).
     pub fn suspends(self) -> bool {
         matches!(self, Self::Agent(agent::Verdict::Blind))
     }

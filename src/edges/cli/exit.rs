@@ -1,4 +1,4 @@
-//! Exit codes: a contract for scripts (faces.md 1).
+//! Exit codes: a contract for scripts (docs/BEHAVIOUR.md 12).
 
 /// How a call ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! Find: where the daemon is, without asking the person who calls (faces.md 1).
+//! Find: where the daemon is, without asking the person who calls (docs/BEHAVIOUR.md 12).
 //!
 //! ```text
 //!  --url, --socket (or their variables) ─▶ that one alone

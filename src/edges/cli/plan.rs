@@ -23,7 +23,7 @@ use crate::{
     },
 };
 
-/// A reload says `down` not before one interval and this (behaviour.md 2).
+/// A reload says `down` not before one interval and this (docs/BEHAVIOUR.md 2).
 const RELOAD_RESPITE: SignedDuration = SignedDuration::from_secs(5);
 
 /// One line of the plan.

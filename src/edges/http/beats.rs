@@ -1,4 +1,4 @@
-//! `POST /api/v1/beats`: one beat or a list, each answered (behaviour.md 12).
+//! `POST /api/v1/beats`: one beat or a list, each answered (docs/BEHAVIOUR.md 12).
 
 use std::time::Duration;
 

@@ -1,5 +1,6 @@
-//! Pings, as cron users know them: `GET|HEAD|POST /ping/{agent}` and `/start`, `/fail`, `/log`, `/{0..255}`
-//! behind it (formats.md, "Heartbeats"). The hot path: it allocates the name and the run id, and writes no log.
+//! Pings, as cron users know them: `GET|HEAD|POST /ping/{agent}` and `/start`, `/fail`, `/log`,
+//! `/{0..255}` behind it (docs/reference/formats.md, "Heartbeats"). The hot path: it allocates the
+//! name and the run id, and writes no log.
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
 

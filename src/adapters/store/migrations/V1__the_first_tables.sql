@@ -15,6 +15,7 @@ CREATE TABLE facts (
     epoch      INTEGER NOT NULL,
     n          INTEGER NOT NULL,
     removed_at INTEGER,
+    self_registered INTEGER NOT NULL,
     state      TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX facts_removed ON facts (removed_at) WHERE removed_at IS NOT NULL;

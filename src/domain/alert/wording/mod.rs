@@ -1,5 +1,5 @@
-//! Stage: wording. What a person reads on a phone (faces.md 4): the first line alone says who, what,
-//! since when; then what it means, what happens without you, what you can do.
+//! Stage: wording. What a person reads on a phone (docs/BEHAVIOUR.md 9): the first line alone says
+//! who, what, since when; then what it means, what happens without you, what you can do.
 
 mod words;
 

@@ -1,4 +1,4 @@
-//! What the messages of faces.md 4 read like, whole.
+//! What messages read like, whole (docs/BEHAVIOUR.md 9, "What a message says").
 
 use std::sync::Arc;
 

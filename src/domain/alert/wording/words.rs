@@ -1,4 +1,5 @@
-//! Words: names, times and durations as people read them (faces.md 1), and each condition's phrases.
+//! Words: names, times and durations as people read them (docs/BEHAVIOUR.md 9), and each
+//! condition's phrases.
 
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 
@@ -7,7 +8,7 @@ use crate::domain::{
     watch::{Cause, Condition},
 };
 
-/// A name or a task in a message: so many characters at most (faces.md 1, rule 7).
+/// A name or a task in a message: so many characters at most (docs/BEHAVIOUR.md 9).
 const NAME_CHARACTERS_MAX: usize = 40;
 /// An error in a message: what fits a phone's screen.
 const FAULT_CHARACTERS_MAX: usize = 300;

@@ -1,5 +1,5 @@
 //! Agent: a process that beats, advances and may declare long steps. Three clocks: pulse, progress,
-//! lease (behaviour.md 3).
+//! lease (docs/BEHAVIOUR.md 3).
 //!
 //! ```text
 //!            beat                  silence longer than `timeout`, and we could hear after it
@@ -138,7 +138,7 @@ impl Beat {
     }
 }
 
-/// Verdicts, worst first (behaviour.md 3).
+/// Verdicts, worst first (docs/BEHAVIOUR.md 3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Verdict {
     /// Silent for longer than `timeout`, or never heard within `first_beat_within`.

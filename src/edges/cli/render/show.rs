@@ -13,7 +13,7 @@ use crate::{
     edges::cli::terminal::{Mood, Table},
 };
 
-/// A skew below this is not worth a line (behaviour.md 3).
+/// A skew below this is not worth a line (docs/BEHAVIOUR.md 3).
 const SKEW_SECONDS_SHOWN: i64 = 30;
 
 /// Deliveries that are shown, the newest.

@@ -1,4 +1,4 @@
-//! What people read, against faces.md 5.
+//! What people read in a terminal, whole.
 
 use jiff::{Timestamp, tz::TimeZone};
 

@@ -1,6 +1,10 @@
 //! IncidentManager: the shell of the desk. Takes flips, requests and time; commits what the desk wants
 //! written in one transaction; only then acknowledges the flips and wakes the outbox.
 
+mod audit;
+mod commit;
+mod suspects;
+
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     sync::Arc,
@@ -10,23 +14,23 @@ use std::{
 use jiff::Timestamp;
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 
+pub use self::suspects::Suspects;
+use self::suspects::{CRASHES_MAX, blame};
 use super::{
     alarm::Alarm,
     context::{Shared, lock},
-    outbox,
     recorder::{self, Recorded},
     worker::Worker,
 };
 use crate::{
     domain::{
-        delivery::Delivery,
-        desk::{Answer, Ask, Desk, Settings, Undelivered},
+        desk::{Answer, Ask, Desk, Restored, Settings, Undelivered},
         id::{Kind, WatchId},
         incident::Incident,
-        watch::{Cause, Condition, Flip, Verdict},
+        watch::{Condition, Flip},
         write::Write,
     },
-    ports::store::{Commit, Refused},
+    ports::store::Commit,
 };
 
 /// Who writes, as the store's fence knows it.
@@ -35,14 +39,16 @@ const WRITER: &str = "incident_manager";
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 /// How long a commit may take before it is sent again (the Recorder gives up at 20 s by itself).
 const ANSWER_WITHIN: Duration = Duration::from_secs(25);
-/// Watches compared per slice of an audit, so that nothing else waits long.
-const AUDIT_SLICE: usize = 1_000;
 /// Transactions that wait for a store that refuses; beyond that, flips wait in their slots.
 const QUEUE_MAX: usize = 1_000;
+/// Flips that wait to be taken in.
+const WAITING_MAX: usize = 20_000;
+/// Loads that fail before the manager begins without the book: some 5 s.
+const LOADS_MAX: u32 = 10;
+/// Numbers that are told from memory alone begin here, far from any that the store will ever draw.
+const UNSTORED: u64 = 1 << 52;
 /// Flips taken into one transaction.
 const BATCH_MAX: usize = 2_000;
-/// A watch whose flips killed the manager so often is set aside.
-const CRASHES_MAX: u32 = 3;
 pub enum Message {
     Flips(Vec<Flip>),
     Ask(Ask, RpcReplyPort<Answer>),
@@ -54,14 +60,9 @@ pub enum Message {
     Alarm,
     /// Compare slots with open incidents, from this place of the table on.
     Audit(usize),
+    /// Answers when all that was taken in stands.
+    Drain(RpcReplyPort<()>),
     Ping(RpcReplyPort<()>),
-}
-
-/// Whose flips the manager was working on when it died, and how often that has happened.
-#[derive(Debug, Default)]
-pub struct Suspects {
-    at_work: Vec<WatchId>,
-    crashes: HashMap<WatchId, u32>,
 }
 
 pub(crate) struct IncidentManager;
@@ -69,6 +70,8 @@ pub(crate) struct IncidentManager;
 /// A transaction that was sent or waits for the one before it; kept until it stands.
 struct UnderWay {
     commit: Commit,
+    /// Whose flips are in it.
+    watches: Vec<WatchId>,
     acknowledge: Vec<(WatchId, u64, u64)>,
     replies: Vec<(RpcReplyPort<Answer>, Answer)>,
     worker: Option<Worker>,
@@ -79,6 +82,9 @@ pub(crate) struct Running {
     incarnation: u64,
     sequence: u64,
     desk: Option<Desk>,
+    /// The desk is the store's book; else one begun without it, whose word goes out from memory alone.
+    loaded: bool,
+    loads_failed: u32,
     flips: Vec<Flip>,
     asks: Vec<(Ask, RpcReplyPort<Answer>)>,
     undelivered: Vec<Undelivered>,
@@ -88,6 +94,7 @@ pub(crate) struct Running {
     refused: bool,
     loading: Option<Worker>,
     alarm: Alarm<Message>,
+    drains: Vec<RpcReplyPort<()>>,
     set_aside: HashSet<WatchId>,
 }
 
@@ -111,6 +118,8 @@ impl Actor for IncidentManager {
             incarnation,
             sequence: 0,
             desk: None,
+            loaded: false,
+            loads_failed: 0,
             flips: Vec::new(),
             asks: Vec::new(),
             undelivered: Vec::new(),
@@ -118,6 +127,7 @@ impl Actor for IncidentManager {
             refused: false,
             loading: None,
             alarm: Alarm::default(),
+            drains: Vec::new(),
             set_aside,
         })
     }
@@ -140,7 +150,11 @@ impl Actor for IncidentManager {
         #[cfg(test)]
         running.context.chaos.in_part("incident_manager").await;
         match message {
-            Message::Flips(flips) => running.flips.extend(flips),
+            // What has no room here waits in its slot and is sent again.
+            Message::Flips(flips) if running.flips.len() < WAITING_MAX => {
+                running.flips.extend(flips);
+            }
+            Message::Flips(_) => {}
             Message::Ask(ask, reply) => running.asks.push((ask, reply)),
             Message::Undelivered(report) => running.undelivered.push(report),
             Message::Reload(settings) => {
@@ -150,28 +164,21 @@ impl Actor for IncidentManager {
             }
             Message::Loaded(book) => running.loaded(&myself, book),
             Message::Recorded(recorded) => running.recorded(&myself, recorded)?,
-            Message::Retry if running.desk.is_none() => running.load(&myself),
+            Message::Retry if !running.loaded => running.load(&myself),
             Message::Retry => running.send(&myself),
             Message::Alarm => running.tick(&myself),
             Message::Audit(from) => running.audit(&myself, from),
+            Message::Drain(reply) => running.drains.push(reply),
             Message::Ping(reply) => drop(reply.send(())),
         }
         running.pump(&myself);
+        if running.queue.is_empty() && running.flips.is_empty() {
+            for reply in running.drains.drain(..) {
+                let _ = reply.send(());
+            }
+        }
         Ok(())
     }
-}
-
-/// Counts a crash for everything that was at work; returns whose incidents are set aside.
-fn blame(suspects: &mut Suspects) -> HashSet<WatchId> {
-    for watch in std::mem::take(&mut suspects.at_work) {
-        *suspects.crashes.entry(watch).or_default() += 1;
-    }
-    suspects
-        .crashes
-        .iter()
-        .filter(|(_, crashes)| CRASHES_MAX <= **crashes)
-        .map(|(watch, _)| watch.clone())
-        .collect()
 }
 
 impl Running {
@@ -197,9 +204,15 @@ impl Running {
     fn loaded(&mut self, myself: &ActorRef<Message>, book: Option<recorder::Book>) {
         self.loading = None;
         let Some(Ok((mut restored, unreadable))) = book else {
+            self.loads_failed += 1;
+            if self.loads_failed == LOADS_MAX {
+                self.begin_without_book();
+            }
             myself.send_after(RETRY_AFTER, || Message::Retry);
             return;
         };
+        self.loaded = true;
+        lock(&self.context.suspects).drawn.raise(&mut restored);
         let now = self.context.clock.now();
         let mut aside: Vec<Incident> = Vec::new();
         restored.incidents.retain(|it| {
@@ -226,6 +239,20 @@ impl Running {
         self.audit(myself, 0);
     }
 
+    /// The store cannot even be read: a watch that stays mute for that is none. What is told now is told
+    /// from memory, and once more when the store is back, since nobody can know then what was told.
+    fn begin_without_book(&mut self) {
+        tracing::error!("the store cannot be read: incidents are told from memory until it can");
+        let restored = Restored {
+            last_incident: UNSTORED,
+            last_group: UNSTORED,
+            last_delivery: UNSTORED,
+            last_silence: UNSTORED,
+            ..Restored::default()
+        };
+        self.desk = Some(Desk::restore(Arc::clone(&self.context.wanted().desk), restored));
+    }
+
     /// Rows that crash their reader or cannot be read are kept, not loaded, and told.
     fn tell_of_rows(&self, aside: &[Incident], unreadable: &[String], now: Timestamp) {
         let mut names: Vec<String> = aside.iter().map(|it| it.id.to_string()).collect();
@@ -249,8 +276,17 @@ impl Running {
         if !self.flips.is_empty() || !self.asks.is_empty() || !self.undelivered.is_empty() {
             let now = self.context.clock.now();
             let (mut writes, acknowledge) = self.take_flips(now);
-            let replies = self.take_asks(now, &mut writes);
-            self.commit(myself, writes, acknowledge, replies);
+            if self.loaded {
+                let replies = self.take_asks(now, &mut writes);
+                self.commit(myself, writes, acknowledge, replies);
+            } else {
+                self.tell_from_memory(&writes);
+                for (_, reply) in std::mem::take(&mut self.asks) {
+                    // Whoever asked may have gone.
+                    let _ =
+                        reply.send(Err("the store does not work: nothing can be kept".to_owned()));
+                }
+            }
         }
         self.set_alarm(myself);
     }
@@ -258,7 +294,8 @@ impl Running {
     fn take_flips(&mut self, now: Timestamp) -> (Vec<Write>, Vec<(WatchId, u64, u64)>) {
         let Some(desk) = &mut self.desk else { return (Vec::new(), Vec::new()) };
         // After a crash one at a time, until the one that did it is known.
-        let careful = !lock(&self.context.suspects).crashes.is_empty();
+        let crashes = |it: &Suspects| it.crashes.values().any(|count| *count < CRASHES_MAX);
+        let careful = crashes(&lock(&self.context.suspects));
         let batch_max = if careful { 1 } else { BATCH_MAX };
         let mut batch: Vec<Flip> = Vec::new();
         let mut acknowledge = Vec::new();
@@ -268,7 +305,8 @@ impl Running {
             let watch = &flip.subject.watch;
             acknowledge.push((watch.clone(), flip.epoch, flip.n));
             let known = newest.get(watch).is_some_and(|it| (flip.epoch, flip.n) <= *it);
-            if known || desk.has_seen(&flip) || self.set_aside.contains(watch) {
+            let seen = desk.has_seen(&flip) && flip.from != flip.to;
+            if known || seen || self.set_aside.contains(watch) {
                 continue;
             }
             newest.insert(watch.clone(), (flip.epoch, flip.n));
@@ -324,7 +362,9 @@ impl Running {
 
     fn tick(&mut self, myself: &ActorRef<Message>) {
         // While a commit is under way the alarm is set again when it stands.
-        if (self.queue.is_empty() || self.refused)
+        let room = if self.refused { QUEUE_MAX } else { 1 };
+        if self.loaded
+            && self.queue.len() < room
             && let Some(desk) = &mut self.desk
         {
             let writes = desk.tick(self.context.clock.now());
@@ -337,197 +377,6 @@ impl Running {
         match desk.deadline() {
             Some(at) => self.alarm.set(myself, at, self.context.clock.now(), || Message::Alarm),
             None => self.alarm.clear(),
-        }
-    }
-
-    fn commit(
-        &mut self,
-        myself: &ActorRef<Message>,
-        writes: Vec<Write>,
-        acknowledge: Vec<(WatchId, u64, u64)>,
-        replies: Vec<(RpcReplyPort<Answer>, Answer)>,
-    ) {
-        if writes.is_empty() {
-            self.settle(&acknowledge, replies);
-            return;
-        }
-        self.sequence += 1;
-        let commit = Commit {
-            writer: WRITER,
-            incarnation: self.incarnation,
-            sequence: self.sequence,
-            writes,
-        };
-        if self.refused {
-            self.tell_from_memory(&commit.writes);
-        }
-        self.queue.push_back(UnderWay { commit, acknowledge, replies, worker: None });
-        if self.queue.len() == 1 {
-            self.send(myself);
-        }
-    }
-
-    /// The outbox's memory lane: a full disk must not silence a watch. The rows come again when they stand.
-    fn tell_from_memory(&self, writes: &[Write]) {
-        let owed: Vec<Delivery> = writes.iter().cloned().filter_map(owed).collect();
-        if !owed.is_empty() {
-            self.context.at.outbox.cast(outbox::Message::Owed(owed));
-        }
-    }
-
-    /// Sends the commit under way, for the first time or again.
-    fn send(&mut self, myself: &ActorRef<Message>) {
-        let Some(under_way) = self.queue.front_mut() else { return };
-        let work = recorder::commit(Arc::clone(&self.context), under_way.commit.clone());
-        under_way.worker = Some(Worker::bounded(myself, ANSWER_WITHIN, work, |recorded| {
-            Message::Recorded(recorded.flatten())
-        }));
-    }
-
-    fn recorded(
-        &mut self,
-        myself: &ActorRef<Message>,
-        recorded: Option<Recorded>,
-    ) -> Result<(), ActorProcessingErr> {
-        match recorded {
-            Some(Recorded::Durable) => {
-                self.refused = false;
-                if let Some(done) = self.queue.pop_front() {
-                    log(&done.commit.writes);
-                    let owed: Vec<Delivery> =
-                        done.commit.writes.into_iter().filter_map(owed).collect();
-                    if !owed.is_empty() {
-                        self.context.at.outbox.cast(outbox::Message::Owed(owed));
-                    }
-                    self.settle(&done.acknowledge, done.replies);
-                }
-                self.send(myself);
-            }
-            // A successor is at work, or the book and the store disagree: begin anew from the store.
-            Some(Recorded::Refused(refused @ (Refused::Fenced { .. } | Refused::Row(_)))) => {
-                return Err(refused.into());
-            }
-            Some(Recorded::Failed(_)) => {
-                if !std::mem::replace(&mut self.refused, true)
-                    && let Some(first) = self.queue.front()
-                {
-                    self.tell_from_memory(&first.commit.writes);
-                }
-                myself.send_after(RETRY_AFTER, || Message::Retry);
-            }
-            None => {
-                myself.send_after(RETRY_AFTER, || Message::Retry);
-            }
-        }
-        Ok(())
-    }
-
-    fn settle(
-        &self,
-        acknowledge: &[(WatchId, u64, u64)],
-        replies: Vec<(RpcReplyPort<Answer>, Answer)>,
-    ) {
-        #[cfg(test)]
-        if self.context.chaos.drops_acknowledgement() {
-            return;
-        }
-        for (watch, epoch, n) in acknowledge {
-            self.context.slots.acknowledge(watch, *epoch, *n);
-            self.context.board.acknowledge(watch, *epoch, *n);
-        }
-        for (reply, answer) in replies {
-            // Whoever asked may have gone.
-            let _ = reply.send(answer);
-        }
-    }
-
-    /// Level-triggered: asks for the verdict again only where slot and book differ and nothing waits.
-    fn audit(&mut self, myself: &ActorRef<Message>, from: usize) {
-        let Some(desk) = &self.desk else { return };
-        let slots = self.context.slots.all();
-        for slot in slots.iter().skip(from).take(AUDIT_SLICE) {
-            let (verdict, waits) = slot.verdict();
-            if waits || verdict.suspends() || self.set_aside.contains(&slot.watch) {
-                continue;
-            }
-            let open = desk.open_of(&slot.watch).map(|it| it.condition);
-            if open != verdict.condition() {
-                self.context.tell(slot.restate());
-            }
-        }
-        if from + AUDIT_SLICE < slots.len() {
-            // `cast` to oneself cannot fail while one handles a message.
-            let _ = myself.cast(Message::Audit(from + AUDIT_SLICE));
-            return;
-        }
-        self.end_unwatched();
-        let audit = Duration::try_from(self.context.timing.audit).unwrap_or_default();
-        myself.send_after(audit, || Message::Audit(0));
-    }
-
-    /// Open incidents of what is no longer in the configuration end as such.
-    fn end_unwatched(&mut self) {
-        let Some(desk) = &self.desk else { return };
-        let context = &self.context;
-        let now = context.clock.now();
-        let sources: HashSet<WatchId> =
-            context.ears.sources().map(|it| context.ears.watch_of(it)).collect();
-        let gone: Vec<Flip> = desk
-            .incidents()
-            .filter(|it| it.resolved.is_none())
-            .filter(|it| match it.watch.kind {
-                Kind::Agent => context.slots.by_watch(&it.watch).is_none(),
-                Kind::Source => !sources.contains(&it.watch),
-                Kind::Receiver => {
-                    !context.receivers().iter().any(|known| known.id.watch() == it.watch)
-                }
-                Kind::Myself => false,
-            })
-            .map(|it| removal(it, now))
-            .collect();
-        self.flips.extend(gone);
-    }
-}
-
-fn removal(incident: &Incident, now: Timestamp) -> Flip {
-    let verdict = |condition| match (incident.watch.kind, incident.condition) {
-        (Kind::Agent, trouble) if trouble != Condition::Unwatched => {
-            Verdict::Agent(crate::domain::watch::agent::Verdict::Waiting)
-        }
-        (Kind::Agent | Kind::Source | Kind::Receiver | Kind::Myself, _) => Verdict::Part(condition),
-    };
-    Flip {
-        subject: Arc::clone(&incident.subject),
-        // A life of its own, later than any that was: what is gone says nothing more.
-        epoch: u64::try_from(now.as_microsecond()).unwrap_or(u64::MAX),
-        n: 1,
-        from: verdict(Some(incident.condition)),
-        to: verdict(None),
-        at: now,
-        cause: Cause::Removed,
-        task: None,
-    }
-}
-
-fn owed(write: Write) -> Option<Delivery> {
-    if let Write::Delivery(delivery) = write { Some(*delivery) } else { None }
-}
-
-/// One line per incident that opened or ended: the log, and what a terminal shows.
-fn log(writes: &[Write]) {
-    for write in writes {
-        let Write::Incident(incident) = write else { continue };
-        let (watch, condition) = (&incident.watch, incident.condition);
-        match &incident.resolved {
-            Some((at, _)) => {
-                tracing::info!(%watch, %condition, incident = %incident.id, since = %incident.opened_at, until = %at, "incident resolved");
-            }
-            None if incident.acknowledgement.is_some() => {
-                tracing::info!(%watch, %condition, incident = %incident.id, "incident acknowledged");
-            }
-            None => {
-                tracing::warn!(%watch, %condition, incident = %incident.id, severity = %incident.severity, since = %incident.opened_at, "incident open");
-            }
         }
     }
 }

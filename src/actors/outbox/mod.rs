@@ -1,6 +1,9 @@
 //! Outbox: delivers what the store owes. One lane and one Notifier child per receiver, so a slow receiver
 //! delays itself alone. The rules (order, merging, retries, fail-over) are `domain::outbox`'s.
 
+mod receiver;
+mod record;
+
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
@@ -10,13 +13,14 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
 
+use self::receiver::Receiver;
 use super::{
     alarm::Alarm,
     context::{Shared, lock},
     incident_manager,
-    notifier::{self, NotifierActor},
+    notifier::NotifierActor,
     nursery::{Next, Nursery},
-    recorder::{self, Recorded},
+    recorder::Recorded,
     worker::Worker,
 };
 use crate::{
@@ -30,9 +34,7 @@ use crate::{
         watch::Condition,
         write::{Outcome, Write},
     },
-    ports::{
-        notifier::Context as Sending, registry::ReadyReceiver, store::Commit, store::StoreError,
-    },
+    ports::store::{Commit, StoreError},
 };
 
 const WRITER: &str = "outbox";
@@ -43,11 +45,11 @@ const RETRY_AFTER: Duration = Duration::from_millis(500);
 const STORE_WITHIN: Duration = Duration::from_secs(25);
 /// Rows read at once; what is beyond comes with the next reading.
 const ROWS_MAX: usize = 50_000;
+/// Loads that fail before rows from memory are sent all the same: some 5 s.
+const LOADS_MAX: u32 = 10;
 /// How long a finished row is remembered: a reading that began before its outcome was stored must not
 /// bring it back.
 const FINISHED_KEPT: SignedDuration = SignedDuration::from_mins(5);
-/// On top of an attempt's own limit, before its notifier is taken for hung.
-const HUNG_AFTER: SignedDuration = SignedDuration::from_secs(10);
 
 /// What the store knows at a start, or a while later.
 pub struct Stored {
@@ -58,6 +60,8 @@ pub struct Stored {
 pub enum Message {
     /// Rows that were just committed.
     Owed(Vec<Delivery>),
+    /// Rows that the store has refused so far: told from memory.
+    OwedUnstored(Vec<Delivery>),
     /// The receivers may have changed; read what is owed anew.
     Reconcile,
     Loaded(Option<Result<Stored, StoreError>>),
@@ -69,6 +73,8 @@ pub enum Message {
     /// See what is due.
     Look,
     Recorded(Option<Recorded>),
+    /// Sends nothing new; answers when what is in flight is settled and stored.
+    Drain(RpcReplyPort<()>),
     Retry,
     Start(ReceiverId),
     Ping(RpcReplyPort<()>),
@@ -76,24 +82,19 @@ pub enum Message {
 
 pub(crate) struct Outbox;
 
-/// One receiver: its rows, its pace, its child.
-struct Desk {
-    ready: ReadyReceiver,
-    lane: Lane,
-    rows: BTreeMap<DeliveryId, Delivery>,
-    in_flight: HashMap<DeliveryId, (Dispatch, Timestamp)>,
-    child: Option<ActorRef<notifier::Message>>,
-}
-
 pub(crate) struct Running {
     context: Shared,
     incarnation: u64,
     sequence: u64,
     loaded: bool,
-    desks: BTreeMap<ReceiverId, Desk>,
+    desks: BTreeMap<ReceiverId, Receiver>,
     references: HashMap<GroupId, String>,
     /// What became of rows lately. A row that was told from memory and is stored only later gets its outcome again.
     finished: HashMap<DeliveryId, Outcome>,
+    /// Rows that were told from memory and that the store does not have yet.
+    unstored: HashSet<DeliveryId>,
+    drains: Vec<RpcReplyPort<()>>,
+    loads_failed: u32,
     nursery: Nursery<ReceiverId>,
     writes: Vec<Write>,
     under_way: Option<(Commit, Worker)>,
@@ -124,6 +125,9 @@ impl Actor for Outbox {
             desks: BTreeMap::new(),
             references: HashMap::new(),
             finished: HashMap::new(),
+            unstored: HashSet::new(),
+            drains: Vec::new(),
+            loads_failed: 0,
             nursery: Nursery::new(Patience::Quarantined),
             writes: Vec::new(),
             under_way: None,
@@ -153,6 +157,14 @@ impl Actor for Outbox {
         running.context.chaos.in_part("outbox").await;
         match message {
             Message::Owed(rows) => {
+                for row in &rows {
+                    running.unstored.remove(&row.id);
+                }
+                running.take(rows);
+                running.look_soon(&myself);
+            }
+            Message::OwedUnstored(rows) => {
+                running.unstored.extend(rows.iter().map(|it| it.id));
                 running.take(rows);
                 running.look_soon(&myself);
             }
@@ -167,11 +179,13 @@ impl Actor for Outbox {
             }
             Message::Look => running.look(&myself),
             Message::Recorded(recorded) => running.recorded(&myself, recorded)?,
+            Message::Drain(reply) => running.drains.push(reply),
             Message::Retry => running.retry(&myself),
             Message::Start(receiver) => running.start(&myself, &receiver).await,
             Message::Ping(reply) => drop(reply.send(())),
         }
         running.record(&myself);
+        running.drained();
         Ok(())
     }
 
@@ -215,12 +229,14 @@ impl Running {
         recovered(&mut homeless);
         for ready in wanted.iter() {
             if !self.desks.contains_key(&ready.id) {
-                let desk = Desk {
+                let desk = Receiver {
                     lane: Lane::new(ready.at_once),
                     ready: ready.clone(),
                     rows: BTreeMap::new(),
                     in_flight: HashMap::new(),
                     child: None,
+                    changed: true,
+                    again_at: None,
                 };
                 self.context.board.announce(&ready.id.watch(), self.context.clock.now());
                 self.desks.insert(ready.id.clone(), desk);
@@ -231,7 +247,10 @@ impl Running {
     }
 
     async fn start(&mut self, myself: &ActorRef<Message>, receiver: &ReceiverId) {
-        let Some(desk) = self.desks.get_mut(receiver) else { return };
+        let Some(desk) = self.desks.get_mut(receiver).filter(|it| it.child.is_none()) else {
+            return;
+        };
+        desk.changed = true;
         let arguments = (myself.clone(), desk.ready.clone());
         match NotifierActor::spawn_linked(None, NotifierActor, arguments, myself.get_cell()).await {
             Ok((actor, _)) => {
@@ -277,14 +296,23 @@ impl Running {
     fn loaded(&mut self, myself: &ActorRef<Message>, stored: Option<Result<Stored, StoreError>>) {
         self.loading = None;
         let Some(Ok(stored)) = stored else {
+            self.loads_failed += 1;
             if !self.loaded {
                 myself.send_after(RETRY_AFTER, || Message::Reconcile);
+            }
+            if self.loads_failed == LOADS_MAX {
+                // What is told from memory must not wait for a store that cannot be read.
+                self.look_soon(myself);
             }
             return;
         };
         let now = self.context.clock.now();
         let settled = self.under_way.is_none();
-        self.finished.retain(|_, it| !settled || now.duration_since(it.at) < FINISHED_KEPT);
+        let unstored = &self.unstored;
+        self.finished.retain(|id, it| {
+            !settled || unstored.contains(id) || now.duration_since(it.at) < FINISHED_KEPT
+        });
+
         for (group, reference) in stored.references {
             // What was accepted meanwhile is newer than what was read.
             self.references.entry(group).or_insert(reference);
@@ -309,6 +337,7 @@ impl Running {
             }
             match self.desks.get_mut(&row.receiver) {
                 Some(desk) => {
+                    desk.changed = true;
                     desk.rows.entry(row.id).or_insert(row);
                 }
                 None => self.give_away(row, now),
@@ -345,15 +374,19 @@ impl Running {
     /// Sends what is due on every desk and sleeps to what is due next.
     fn look(&mut self, myself: &ActorRef<Message>) {
         self.looks_soon = false;
-        if !self.loaded {
+        if !self.loaded && self.loads_failed < LOADS_MAX {
             return;
         }
         let now = self.context.clock.now();
         let mut again_at: Option<Timestamp> = None;
         let mut reports = Vec::new();
         for desk in self.desks.values_mut() {
-            let rows: Vec<Delivery> = desk.rows.values().cloned().collect();
-            let next = desk.lane.next(&rows, now);
+            if !desk.is_due(now) {
+                again_at = again_at.into_iter().chain(desk.again_at).min();
+                continue;
+            }
+            let next = desk.lane.next(desk.rows.values(), now);
+            desk.changed = false;
             for outcome in next.outcomes {
                 desk.settle(&outcome);
                 if outcome.state == State::Failed {
@@ -362,10 +395,13 @@ impl Running {
                 self.writes.push(Write::Outcome(Box::new(outcome)));
             }
             reports.extend(next.undelivered);
-            for dispatch in next.send {
-                desk.send(dispatch, &self.references, now);
+            if self.drains.is_empty() {
+                for dispatch in next.send {
+                    desk.send(dispatch, &self.references, now);
+                }
             }
-            again_at = again_at.into_iter().chain(next.again_at).chain(desk.hung_at(now)).min();
+            desk.again_at = next.again_at.into_iter().chain(desk.hung_at(now)).min();
+            again_at = again_at.into_iter().chain(desk.again_at).min();
         }
         for undelivered in reports {
             self.report(undelivered);
@@ -385,6 +421,18 @@ impl Running {
         }
     }
 
+    /// Whoever waits for the end of all that is in flight is told of it.
+    fn drained(&mut self) {
+        let busy =
+            self.under_way.is_some() || self.desks.values().any(|it| !it.in_flight.is_empty());
+        if !busy && self.writes.is_empty() {
+            for reply in self.drains.drain(..) {
+                // Whoever asked may have gone.
+                let _ = reply.send(());
+            }
+        }
+    }
+
     fn publish_owed(&self) {
         let owed = self.desks.iter().map(|(id, desk)| (id.clone(), desk.rows.len())).collect();
         *lock(&self.context.owed) = owed;
@@ -397,6 +445,7 @@ impl Running {
         if desk.in_flight.remove(&dispatch.delivery.id).is_none() {
             return;
         }
+        desk.uncover(dispatch);
         let settled = desk.lane.after_attempt(dispatch, attempt, now, fastrand::f64());
         for write in &settled.writes {
             match write {
@@ -442,112 +491,5 @@ impl Running {
         let trouble = why.map(|why| (Condition::Undeliverable, why));
         let now = self.context.clock.now();
         self.context.tell(self.context.board.set(&receiver.watch(), trouble, now));
-    }
-
-    /// Commits what has come of the attempts, all that waits at once.
-    fn record(&mut self, myself: &ActorRef<Message>) {
-        if self.under_way.is_some() || self.writes.is_empty() {
-            return;
-        }
-        self.sequence += 1;
-        let commit = Commit {
-            writer: WRITER,
-            incarnation: self.incarnation,
-            sequence: self.sequence,
-            writes: std::mem::take(&mut self.writes),
-        };
-        let worker = self.send(myself, &commit);
-        self.under_way = Some((commit, worker));
-    }
-
-    fn send(&self, myself: &ActorRef<Message>, commit: &Commit) -> Worker {
-        let work = recorder::commit(Arc::clone(&self.context), commit.clone());
-        Worker::bounded(myself, STORE_WITHIN, work, |recorded| {
-            Message::Recorded(recorded.flatten())
-        })
-    }
-
-    fn recorded(
-        &mut self,
-        myself: &ActorRef<Message>,
-        recorded: Option<Recorded>,
-    ) -> Result<(), ActorProcessingErr> {
-        match recorded {
-            Some(Recorded::Durable) => self.under_way = None,
-            Some(Recorded::Refused(refused)) => return Err(refused.into()),
-            Some(Recorded::Failed(_)) | None => {
-                myself.send_after(RETRY_AFTER, || Message::Retry);
-            }
-        }
-        Ok(())
-    }
-
-    /// The commit under way once more: the store did not take it, or the Recorder was restarted.
-    fn retry(&mut self, myself: &ActorRef<Message>) {
-        if let Some((commit, _)) = self.under_way.take() {
-            let worker = self.send(myself, &commit);
-            self.under_way = Some((commit, worker));
-        }
-    }
-}
-
-impl Desk {
-    fn send(&mut self, dispatch: Dispatch, references: &HashMap<GroupId, String>, now: Timestamp) {
-        let Some(child) = &self.child else { return };
-        let ids: HashSet<DeliveryId> =
-            dispatch.covers.iter().copied().chain([dispatch.delivery.id]).collect();
-        let reference = dispatch.delivery.group.and_then(|it| references.get(&it).cloned());
-        let message = notifier::Message::Send(Box::new(dispatch.clone()), Sending { reference });
-        if child.cast(message).is_ok() {
-            for id in ids {
-                if let Some(row) = self.rows.get_mut(&id) {
-                    row.state = State::Sending;
-                }
-            }
-            self.in_flight.insert(dispatch.delivery.id, (dispatch, now));
-        }
-    }
-
-    /// Adopts what became of a row.
-    fn settle(&mut self, outcome: &Outcome) {
-        if outcome.state != State::Pending {
-            self.rows.remove(&outcome.delivery);
-            return;
-        }
-        if let Some(row) = self.rows.get_mut(&outcome.delivery) {
-            row.state = State::Pending;
-            row.attempts = outcome.attempts;
-            row.next_at = outcome.next_at;
-            row.failed_over = outcome.failed_over;
-            row.error.clone_from(&outcome.error);
-        }
-        // Rows that it would have covered wait with it.
-        for row in self.rows.values_mut() {
-            let covered = self.in_flight.values().any(|(it, _)| it.covers.contains(&row.id));
-            if row.state == State::Sending && !covered && !self.in_flight.contains_key(&row.id) {
-                row.state = State::Pending;
-            }
-        }
-    }
-
-    fn release(&mut self) {
-        self.in_flight.clear();
-        for row in self.rows.values_mut() {
-            row.state = State::Pending;
-        }
-    }
-
-    /// Ends a notifier that has had a message for longer than any attempt may take.
-    fn hung_at(&self, now: Timestamp) -> Option<Timestamp> {
-        let limit =
-            SignedDuration::try_from(self.ready.attempt_max).unwrap_or_default() + HUNG_AFTER;
-        let oldest = self.in_flight.values().map(|(_, at)| *at).min()?;
-        if limit <= now.duration_since(oldest) {
-            if let Some(child) = &self.child {
-                child.kill();
-            }
-            return None;
-        }
-        Some(oldest + limit)
     }
 }

@@ -1,0 +1,90 @@
+//! Audit: book and slots are compared, and where they differ the watch is asked again.
+
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use ractor::ActorRef;
+
+use super::{Message, Running, suspects::CRASHES_MAX};
+use crate::{
+    actors::context::lock,
+    domain::{
+        id::{Kind, WatchId},
+        incident::Incident,
+        watch::{Cause, Condition, Flip, Verdict, agent},
+    },
+};
+
+/// Watches compared per slice, so that nothing else waits long.
+const AUDIT_SLICE: usize = 1_000;
+
+impl Running {
+    /// Level-triggered: asks for the verdict again only where slot and book differ and nothing waits.
+    pub(super) fn audit(&mut self, myself: &ActorRef<Message>, from: usize) {
+        let Some(desk) = &self.desk else { return };
+        let slots = self.context.slots.all();
+        for slot in slots.iter().skip(from).take(AUDIT_SLICE) {
+            let (verdict, waits) = slot.verdict();
+            if waits || verdict.suspends() || self.set_aside.contains(&slot.watch) {
+                continue;
+            }
+            let open = desk.open_of(&slot.watch).map(|it| it.condition);
+            if open != verdict.condition() {
+                self.context.tell(slot.restate());
+            }
+        }
+        if from + AUDIT_SLICE < slots.len() {
+            // `cast` to oneself cannot fail while one handles a message.
+            let _ = myself.cast(Message::Audit(from + AUDIT_SLICE));
+            return;
+        }
+        self.end_unwatched();
+        // A manager that has lived so long was killed by none of those it blamed.
+        lock(&self.context.suspects).crashes.retain(|_, count| CRASHES_MAX <= *count);
+        let audit = Duration::try_from(self.context.timing.audit).unwrap_or_default();
+        myself.send_after(audit, || Message::Audit(0));
+    }
+
+    /// Open incidents of what is no longer in the configuration end as such.
+    fn end_unwatched(&mut self) {
+        let Some(desk) = &self.desk else { return };
+        let context = &self.context;
+        let now = context.clock.now();
+        let sources: HashSet<WatchId> =
+            context.ears.sources().map(|it| context.ears.watch_of(it)).collect();
+        let gone: Vec<Flip> = desk
+            .incidents()
+            .filter(|it| it.resolved.is_none())
+            .filter(|it| match it.watch.kind {
+                Kind::Agent => context.slots.by_watch(&it.watch).is_none(),
+                Kind::Source => !sources.contains(&it.watch),
+                Kind::Receiver => {
+                    !context.receivers().iter().any(|known| known.id.watch() == it.watch)
+                }
+                Kind::Myself => false,
+            })
+            .map(|it| removal(it, now))
+            .collect();
+        self.flips.extend(gone);
+    }
+}
+
+fn removal(incident: &Incident, now: Timestamp) -> Flip {
+    let verdict = |condition| match (incident.watch.kind, incident.condition) {
+        (Kind::Agent, trouble) if trouble != Condition::Unwatched => {
+            Verdict::Agent(agent::Verdict::Waiting)
+        }
+        (Kind::Agent | Kind::Source | Kind::Receiver | Kind::Myself, _) => Verdict::Part(condition),
+    };
+    Flip {
+        subject: Arc::clone(&incident.subject),
+        // A life of its own, later than any that was: what is gone says nothing more.
+        epoch: u64::try_from(now.as_microsecond()).unwrap_or(u64::MAX),
+        n: 1,
+        from: verdict(Some(incident.condition)),
+        to: verdict(None),
+        at: now,
+        cause: Cause::Removed,
+        task: None,
+    }
+}
