@@ -408,7 +408,9 @@ fn unnamed(
         for (index, raw) in file.raw.receiver.iter().flatten().enumerate() {
             let Some(id) = raw.id.as_deref().filter(|it| !named.contains(it)) else { continue };
             let Some(receiver) = receivers.list.iter().find(|it| *it.id.0 == *id) else { continue };
-            if !receiver.human || all_taken {
+            let any_human = receivers.list.iter().any(|it| it.human);
+            // Without a person to tell, what no route matches goes to every machine.
+            if all_taken || (!receiver.human && any_human) {
                 let place = file.document.value(&steps!["receiver", index, "id"]);
                 let message = format!("no route names receiver \"{id}\": it is never told");
                 let help = format!("add [[route]] with to = [\"{id}\"]");

@@ -47,6 +47,8 @@ pub struct IncidentView {
     pub status: String,
     /// When the promise broke, not when it was noticed.
     pub opened_at: Timestamp,
+    /// When it broke last: at the opening, or at the newest relapse.
+    pub broke_at: Timestamp,
     pub resolved_at: Option<Timestamp>,
     /// 1, and 1 more for each relapse.
     pub occurrences: u32,
@@ -82,6 +84,7 @@ impl IncidentView {
             severity: incident.severity.word().to_owned(),
             status: incident.status().to_owned(),
             opened_at: incident.opened_at,
+            broke_at: incident.relapses.last().copied().unwrap_or(incident.opened_at),
             resolved_at: incident.resolved.as_ref().map(|(at, _)| *at),
             occurrences: incident.occurrences,
             revision: incident.revision,

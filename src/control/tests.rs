@@ -259,7 +259,7 @@ fn programs_read_agents_and_incidents_by_the_words_of_the_contract() {
     let expected = json!({
         "id": 412, "watch": "agent/mary", "condition": "down", "severity": "critical",
         "status": "resolved", "opened_at": "2026-11-21T03:13:34.118Z",
-        "resolved_at": "2026-11-21T03:19:00Z", "occurrences": 2, "revision": 1, "name": "Mary",
+        "broke_at": "2026-11-21T03:13:34.118Z", "resolved_at": "2026-11-21T03:19:00Z", "occurrences": 2, "revision": 1, "name": "Mary",
         "cause": "silence > 90s", "task": null, "acknowledged_by": null,
         "acknowledged_until": null, "acknowledged_reason": null, "ending": "recovered",
         "told": ["telegram"], "next_step_at": null, "repeat_at": null, "origin": "registry.toml:8",

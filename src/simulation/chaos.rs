@@ -157,7 +157,19 @@ async fn storm(seed: u64, count: usize, seconds: u32) {
         .filter(|it| 0 < it.outages)
         .map(|it| (it.name.clone(), (it.outages, it.outages)))
         .collect();
-    assert_eq!(seen_by_machines(&house), truth, "seed {seed}: machines saw what truly was");
+    let seen = seen_by_machines(&house);
+    for (agent, counts) in seen.iter().filter(|(agent, counts)| truth.get(*agent) != Some(counts)) {
+        let watch = format!("agent/{agent}");
+        let told = lock(&house.hook.told).clone();
+        for it in told.iter().filter(|it| it.text.ends_with(&format!(" {watch}"))) {
+            eprintln!("{counts:?} {} {} {}", it.at, it.text, it.key);
+        }
+        let watch = watch.parse().expect("a watch");
+        for it in house.tower.store().decisions(watch, None, 200).await.expect("it reads") {
+            eprintln!("  {} {:?} {} | {}", it.at, it.stage, it.outcome, it.rule);
+        }
+    }
+    assert_eq!(seen, truth, "seed {seed}: machines saw what truly was");
     house.assert_book_equals_verdicts().await;
     assert!(house.tower.watches().iter().all(|it| it.quarantined_since.is_none()));
     let mut last = BTreeMap::new();

@@ -12,7 +12,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
+use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort, rpc::CallResult};
 
 pub use self::suspects::Suspects;
 use self::suspects::{CRASHES_MAX, blame};
@@ -197,19 +197,22 @@ impl Running {
         let work = async move {
             let ask = |reply| recorder::Message::Desk { reopen_after, reply };
             match recorder.call(ask, None).await {
-                Ok(ractor::rpc::CallResult::Success(book)) => book,
-                Ok(ractor::rpc::CallResult::Timeout | ractor::rpc::CallResult::SenderError)
-                | Err(_) => Err(Arc::from("the recorder was restarted")),
+                Ok(CallResult::Success(book)) => Some(book),
+                // The Recorder was restarted: that says nothing about the store.
+                Ok(CallResult::Timeout | CallResult::SenderError) | Err(_) => None,
             }
         };
-        self.loading = Some(Worker::bounded(myself, ANSWER_WITHIN, work, Message::Loaded));
+        self.loading = Some(Worker::bounded(myself, ANSWER_WITHIN, work, |book| {
+            Message::Loaded(book.flatten())
+        }));
     }
 
     fn loaded(&mut self, myself: &ActorRef<Message>, book: Option<recorder::Book>) {
         self.loading = None;
+        let refused = matches!(book, Some(Err(_)));
         let Some(Ok((mut restored, unreadable))) = book else {
-            self.loads_failed += 1;
-            if self.loads_failed == LOADS_MAX {
+            self.loads_failed += u32::from(refused);
+            if refused && self.loads_failed == LOADS_MAX {
                 self.begin_without_book();
             }
             myself.send_after(RETRY_AFTER, || Message::Retry);
@@ -309,8 +312,7 @@ impl Running {
             let watch = &flip.subject.watch;
             acknowledge.push((watch.clone(), flip.epoch, flip.n));
             let known = newest.get(watch).is_some_and(|it| (flip.epoch, flip.n) <= *it);
-            let seen = desk.has_seen(&flip) && flip.from != flip.to;
-            if known || seen || self.set_aside.contains(watch) {
+            if known || desk.has_seen(&flip) || self.set_aside.contains(watch) {
                 continue;
             }
             newest.insert(watch.clone(), (flip.epoch, flip.n));

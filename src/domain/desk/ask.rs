@@ -178,7 +178,8 @@ impl Desk {
             self.last.silence += 1;
             let id = self.last.silence;
             if let Target::Watch(watch) = &target {
-                let rule = format!("#{id} by {by} until {until}");
+                let until = clock(until, now, &self.settings.timezone);
+                let rule = format!("silence {id} by {by} until {until}");
                 commanded(batch, Stage::Command, watch, None, "silenced", &rule);
             }
             let (by, reason) = (by.clone(), reason.cloned());
@@ -195,7 +196,7 @@ impl Desk {
 
     fn unsilence(&mut self, id: u64, by: &Text, batch: &mut Batch) -> Answer {
         let Some(silence) = self.silences.get(id).cloned() else {
-            return Err(format!("There is no silence {id} that holds"));
+            return Err(format!("there is no silence {id} that holds: see `silences`"));
         };
         if let Target::Watch(watch) = &silence.target {
             let rule = format!("#{id} by {by}");

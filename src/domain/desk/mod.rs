@@ -914,7 +914,7 @@ mod tests {
                 ("201 unsilence 1", ""),
             ],
         );
-        assert_eq!(story.answer, Err("There is no silence 1 that holds".into()));
+        assert_eq!(story.answer, Err("there is no silence 1 that holds: see `silences`".into()));
     }
 
     #[test]

@@ -251,7 +251,8 @@ impl Call<'_> {
         let places = find::places(&named, reach.as_ref(), runtime_dir.as_ref().map(Path::new));
         let places: Vec<client::Place> =
             places.into_iter().map(|it| self.with_token(it, reach.as_ref())).collect();
-        let by = self.local.variable("USER");
+        // Under cron or systemd nobody is logged in; the account still has a name.
+        let by = ["USER", "LOGNAME", "SUDO_USER"].iter().find_map(|it| self.local.variable(it));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime
             .map_err(|error| untold(Exit::BadNews, format!("starting the client: {error}")))?;

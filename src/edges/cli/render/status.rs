@@ -51,7 +51,7 @@ fn troubles(troubles: &[IncidentView], scene: &Scene) -> Vec<String> {
             scene.mark(&trouble.severity),
             plain(&trouble.watch),
             (mood(&trouble.condition), trouble.condition.clone()),
-            plain(scene.age(trouble.opened_at)),
+            plain(scene.age(trouble.broke_at)),
             plain(note(trouble, scene)),
             plain(format!("#{}", trouble.id)),
         ]);

@@ -71,6 +71,7 @@ pub(in crate::edges::cli) fn incident(id: u64, watch: &str) -> IncidentView {
         severity: "critical".to_owned(),
         status: "open".to_owned(),
         opened_at: at("03:13:34"),
+        broke_at: at("03:13:34"),
         resolved_at: None,
         occurrences: 1,
         revision: 1,
@@ -97,6 +98,7 @@ pub(in crate::edges::cli) fn held() -> IncidentView {
         acknowledged_until: Some(at("11:20:00")),
         acknowledged_reason: Some("mine".to_owned()),
         opened_at: "2026-11-19T00:15:20Z".parse().expect("a moment"),
+        broke_at: "2026-11-19T00:15:20Z".parse().expect("a moment"),
         ..incident(398, "agent/scout")
     }
 }
