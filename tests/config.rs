@@ -255,7 +255,8 @@ fn a_secret_that_everybody_reads_is_a_warning_and_an_absent_one_is_an_error_only
 fn what_can_never_ring_is_a_warning() {
     for (daemon, registry, warning) in [
         (
-            "",
+            // A person is told what no route matches; a machine beside one is not.
+            "[telegram]\ntoken = \"1:a\"\nchat = 5\n",
             "[[receiver]]\nid = \"x\"\nlog = {}\n[[agent]]\nid = \"a\"\n",
             "no route names receiver \"x\"",
         ),
