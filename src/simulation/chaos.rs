@@ -67,7 +67,7 @@ fn kill<M: ractor::Message>(actor: Option<&ractor::ActorRef<M>>) {
 
 /// One blow against the tree.
 fn strike(house: &House, rng: &mut Rng, count: usize) {
-    const PARTS: [&str; 8] = [
+    const PARTS: [&str; 9] = [
         "recorder",
         "outbox",
         "incident_manager",
@@ -76,6 +76,7 @@ fn strike(house: &House, rng: &mut Rng, count: usize) {
         "sweeper",
         "sources",
         "registry",
+        "edges",
     ];
     let at = &house.context.at;
     let point = &house.context.slots.points()[0];
@@ -88,6 +89,7 @@ fn strike(house: &House, rng: &mut Rng, count: usize) {
         4 => kill(at.watches.get().as_ref()),
         5 => kill(at.sources.get().as_ref()),
         6 => kill(at.registry.get().as_ref()),
+        13 => kill(at.edges.get().as_ref()),
         7 => kill(at.pulse.get().as_ref()),
         8 => kill(point.shard.get().as_ref()),
         9 => kill(point.sweeper.get().as_ref()),

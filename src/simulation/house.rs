@@ -11,10 +11,11 @@ use jiff::{SignedDuration, tz::TimeZone};
 use ractor::ActorRef;
 use tokio::sync::Notify;
 
-use super::world::{Bus, Nobody, Paper, Sink};
+use super::world::{Bus, Face, Nobody, Paper, Sink};
 use crate::{
     actors::{
         context::{Shared, Timing},
+        edges::Edge,
         root::{self, Parts},
         tower::Tower,
     },
@@ -178,7 +179,7 @@ impl House {
                 Arc::clone(&http) as Arc<dyn Source>,
                 Arc::clone(&redis) as Arc<dyn Source>,
             ]),
-            edges: Arc::from([]),
+            edges: Arc::from([Arc::new(Face) as Arc<dyn Edge>]),
             registry: Arc::clone(&paper) as Arc<dyn Registry>,
             manager: Arc::new(Nobody),
             intensity,

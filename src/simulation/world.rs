@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 
 use super::house::lock;
 use crate::{
+    actors::edges::Edge,
     domain::{
         delivery::{Attempt, Body, Delivery, Event, Message, Span},
         id::SourceId,
@@ -193,6 +194,19 @@ impl Registry for Paper {
     }
 
     fn adopted(&self, _: &Read) {}
+}
+
+/// A face that nobody looks at.
+pub(super) struct Face;
+
+impl Edge for Face {
+    fn name(&self) -> &'static str {
+        "face"
+    }
+
+    fn run(&self) -> Pending<'_, String> {
+        Box::pin(std::future::pending())
+    }
 }
 
 pub(super) struct Nobody;
