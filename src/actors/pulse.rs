@@ -8,7 +8,7 @@ use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, RpcReplyPort, rpc::
 
 use super::{
     context::{Address, Shared},
-    edges, incident_manager, outbox, recorder, registry, sources, sweeper, watches,
+    edges, incident_manager, outbox, recorder, registry, shard, sources, sweeper, watches,
     worker::Worker,
 };
 use crate::ports::{Pending, service_manager::ServiceManager};
@@ -20,7 +20,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// A part that stays silent in so many rounds is ended.
 const SILENT_ROUNDS_MAX: u32 = 3;
 
-/// A part by its name; of those that are many (sweepers), by its place too: each has a count of its own.
+/// A part by its name; of those that are many (shards, sweepers), by its place too: each has a count of its own.
 type Part = (&'static str, usize);
 
 #[derive(Debug)]
@@ -106,9 +106,12 @@ impl Running {
                 asked(("registry", 0), false, &at.registry, registry::Message::Ping),
                 asked(("edges", 0), false, &at.edges, edges::Message::Ping),
             ];
-            questions.extend(points.iter().enumerate().map(|(place, point)| {
-                asked(("sweeper", place), true, &point.sweeper, sweeper::Message::Ping)
-            }));
+            for (place, point) in points.iter().enumerate() {
+                let sweeper = ("sweeper", place);
+                questions.push(asked(sweeper, true, &point.sweeper, sweeper::Message::Ping));
+                // A shard that hangs restarts nobody: its watches would stay without their actors.
+                questions.push(asked(("shard", place), true, &point.shard, shard::Message::Ping));
+            }
             join_all(questions).await
         };
         self.asking.replace(Worker::lasting(myself, work, Message::Answers));
