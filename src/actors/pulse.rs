@@ -1,7 +1,11 @@
 //! Pulse: asks the core for progress and feeds the watchdog only when all of it has answered. What does
 //! not answer is ended, which restarts it.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use futures_util::future::join_all;
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, RpcReplyPort, rpc::CallResult};
@@ -15,6 +19,8 @@ use crate::ports::{Pending, service_manager::ServiceManager};
 
 /// The core is asked so often where no watchdog says otherwise.
 const ASK_EVERY: Duration = Duration::from_secs(5);
+/// Before the tree judges, it is looked at this often.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
 /// Who has not answered by then did not answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// A part that stays silent in so many rounds is ended.
@@ -93,6 +99,11 @@ impl Actor for Pulse {
 
 impl Running {
     fn ask(&mut self, myself: &ActorRef<Message>) {
+        // While the tree goes up, who is not there yet is not silent; and nothing is fed before it judges.
+        if !self.context.ready.load(Ordering::Acquire) {
+            myself.send_after(LOOK_AGAIN, || Message::Ask);
+            return;
+        }
         let context = Arc::clone(&self.context);
         let work = async move {
             let (at, points) = (&context.at, context.slots.points());

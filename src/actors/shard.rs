@@ -47,9 +47,10 @@ impl Actor for Shard {
 
     async fn pre_start(
         &self,
-        _: ActorRef<Message>,
+        myself: ActorRef<Message>,
         (context, number): (Shared, usize),
     ) -> Result<Running, ActorProcessingErr> {
+        context.slots.points()[number].shard.set(myself);
         Ok(Running {
             context,
             number,
@@ -63,7 +64,6 @@ impl Actor for Shard {
         myself: ActorRef<Message>,
         running: &mut Running,
     ) -> Result<(), ActorProcessingErr> {
-        running.context.slots.points()[running.number].shard.set(myself.clone());
         running.reconcile(&myself).await;
         Ok(())
     }
