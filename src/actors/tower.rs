@@ -74,6 +74,8 @@ pub struct Health {
     pub owed: Vec<(ReceiverId, usize)>,
     pub restarts: u64,
     pub refused_beats: u64,
+    /// Dry run: receivers are sent nothing but test messages.
+    pub rehearses: bool,
 }
 
 /// The tree did not answer in time; it is named.
@@ -146,6 +148,7 @@ impl Tower {
             owed: lock(&context.owed).clone(),
             restarts: context.counters.restarts.load(Ordering::Relaxed),
             refused_beats: context.counters.refused_beats.load(Ordering::Relaxed),
+            rehearses: context.receivers().iter().any(|it| it.rehearses),
         }
     }
 

@@ -80,15 +80,23 @@ pub fn sources(
     Ok(sources)
 }
 
-/// Receivers ready to send.
+/// Receivers ready to send; with `dry_run` (`[delivery]`) to be written down what they would be sent.
 ///
 /// # Errors
 /// When one has an address or a header that cannot be used.
 pub fn receivers(
     all: &[Receiver],
     client: &reqwest::Client,
+    dry_run: bool,
 ) -> Result<Vec<ReadyReceiver>, BuildError> {
-    all.iter().map(|it| receiver(it, client)).collect()
+    let ready = all.iter().map(|it| receiver(it, client));
+    ready.map(|it| it.map(|it| if dry_run { rehearsing(it) } else { it })).collect()
+}
+
+/// The same receiver, sent nothing but test messages.
+fn rehearsing(ready: ReadyReceiver) -> ReadyReceiver {
+    let notifier = Arc::new(notify::rehearsal::Rehearsal::of(ready.notifier));
+    ReadyReceiver { notifier, rehearses: true, ..ready }
 }
 
 fn receiver(receiver: &Receiver, client: &reqwest::Client) -> Result<ReadyReceiver, BuildError> {
@@ -142,5 +150,6 @@ fn receiver(receiver: &Receiver, client: &reqwest::Client) -> Result<ReadyReceiv
             Way::Webhook { .. } | Way::Redis { .. } | Way::Log { .. } => None,
         },
         notifier,
+        rehearses: false,
     })
 }

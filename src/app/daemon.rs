@@ -154,6 +154,7 @@ async fn serve(start: Start, listener: TcpListener) -> Result<u8, NotStarted> {
     let files = Files::new(
         start.registry_files.clone(),
         client.clone(),
+        start.daemon.delivery.dry_run,
         Arc::clone(&tokens),
         start.daemon.http.token.clone(),
     )

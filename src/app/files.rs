@@ -29,6 +29,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 pub struct Files {
     registry: RegistryFiles,
     client: reqwest::Client,
+    /// `[delivery] dry_run`: receivers are sent nothing.
+    dry_run: bool,
     /// Pings of an agent may need its token: taken over with each reading that is adopted.
     tokens: Arc<Tokens>,
     token_for_all: Option<secrecy::SecretString>,
@@ -49,6 +51,7 @@ impl Files {
     pub fn new(
         files: RegistryFiles,
         client: reqwest::Client,
+        dry_run: bool,
         tokens: Arc<Tokens>,
         token_for_all: Option<secrecy::SecretString>,
     ) -> std::io::Result<Self> {
@@ -66,6 +69,7 @@ impl Files {
         let files = Self {
             registry: files,
             client,
+            dry_run,
             tokens,
             token_for_all,
             told,
@@ -96,7 +100,7 @@ impl Files {
     fn ready(&self, checked: Result<Checked, Report>) -> Result<Read, Unreadable> {
         let checked = checked
             .map_err(|report| Unreadable { brief: report.brief(), report: report.to_string() })?;
-        let receivers = build::receivers(&checked.receivers, &self.client)
+        let receivers = build::receivers(&checked.receivers, &self.client, self.dry_run)
             .map_err(|error| Unreadable::one(chain(&error)))?;
         let agent_tokens = checked.agent_tokens.into_iter().collect();
         Ok(Read { wanted: checked.wanted, receivers, text: checked.text, agent_tokens })

@@ -36,6 +36,8 @@ fn words(start: &Start, bound: SocketAddr, context: &Shared) -> String {
     let receivers: Vec<String> = wanted.desk.receivers.iter().map(|it| it.id.to_string()).collect();
     let telling = if receivers.is_empty() {
         "this terminal only".to_owned()
+    } else if start.daemon.delivery.dry_run {
+        format!("this terminal only: [delivery] dry_run holds {}", receivers.join(", "))
     } else {
         format!("this terminal, {}", receivers.join(", "))
     };

@@ -11,7 +11,9 @@ use super::{
     layers::Layers,
     raw,
     report::{Finding, Place},
-    settings::{Daemon, Http, Log, LogFormat, Node, Profile, Redis, Store, Subscription, Telegram},
+    settings::{
+        Daemon, Delivery, Http, Log, LogFormat, Node, Profile, Redis, Store, Subscription, Telegram,
+    },
     values::{self, Ground},
     walk::nearest,
 };
@@ -36,8 +38,10 @@ pub(crate) fn check(
     let store = check.store(raw.store.as_ref(), &node);
     let redis = check.redis(raw.redis.as_ref());
     let telegram = check.telegram(raw.telegram.as_ref());
+    let delivery = raw.delivery.as_ref().and_then(|it| it.dry_run);
+    let delivery = Delivery { dry_run: delivery.unwrap_or_default() };
     let log = log(raw.log.as_ref());
-    Daemon { node, http, store, redis, telegram, log }
+    Daemon { node, http, store, redis, telegram, delivery, log }
 }
 
 struct Check<'a> {

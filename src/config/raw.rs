@@ -23,6 +23,7 @@ pub(crate) struct Daemon {
     pub(crate) store: Option<Store>,
     pub(crate) redis: Option<Redis>,
     pub(crate) telegram: Option<Telegram>,
+    pub(crate) delivery: Option<Delivery>,
     pub(crate) log: Option<Log>,
 }
 
@@ -36,6 +37,15 @@ pub(crate) struct Node {
     pub(crate) timezone: Option<String>,
     /// Folder of the database and the socket. Default: `./var`.
     pub(crate) state_dir: Option<String>,
+}
+
+/// How messages leave the house.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Delivery {
+    /// Sends nothing but test messages; `atalaya incidents --would-tell` lists what would have been sent.
+    /// For a trial beside another system. Default: false.
+    pub(crate) dry_run: Option<bool>,
 }
 
 /// Where it is spoken to.

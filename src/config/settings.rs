@@ -21,6 +21,7 @@ pub struct Daemon {
     pub redis: Option<Redis>,
     /// None: no token.
     pub telegram: Option<Telegram>,
+    pub delivery: Delivery,
     pub log: Log,
 }
 
@@ -29,6 +30,12 @@ pub struct Node {
     pub name: Text,
     pub timezone: TimeZone,
     pub state_dir: PathBuf,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivery {
+    /// Nothing is sent but test messages.
+    pub dry_run: bool,
 }
 
 #[derive(Debug, Clone)]

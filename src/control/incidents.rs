@@ -1,13 +1,17 @@
 //! Verb incidents: what is open, or what ever was.
 
-use jiff::Timestamp;
+use std::collections::HashMap;
+
+use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Controller, Refusal};
+use super::{Controller, Refusal, words};
 use crate::{
     domain::{
         alert::{event, wording},
+        delivery::{Body, Delivery},
+        id::IncidentId,
         incident::Incident,
     },
     ports::store::IncidentFilter,
@@ -15,6 +19,12 @@ use crate::{
 
 /// So many are listed where nobody says.
 const LIMIT: usize = 100;
+
+/// How far back `would_tell` looks where nobody says: a week's trial beside another system.
+const WOULD_TELL_SINCE: SignedDuration = SignedDuration::from_hours(7 * 24);
+
+/// Rows of a dry run that are read at once, the newest.
+const REHEARSED_MAX: usize = 50_000;
 
 /// So many are listed at most.
 const LIMIT_MAX: usize = 10_000;
@@ -29,6 +39,14 @@ pub struct Incidents {
     #[arg(long, value_name = "WATCH")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub watch: Option<String>,
+    /// Only what opened within this: 90s, 5m, 12h, 7d
+    #[arg(long, value_name = "DURATION")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+    /// What a dry run ([delivery] dry_run) would have told since then (7d), resolved or not
+    #[arg(long)]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub would_tell: bool,
     /// So many at most, newest first: 100 where nothing is said
     #[arg(long, value_name = "COUNT")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -72,6 +90,36 @@ pub struct IncidentView {
     pub repeat_at: Option<Timestamp>,
     /// File and line that declare its watch.
     pub origin: String,
+    /// What a dry run would have sent of it, oldest first; asked for by `would_tell` alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub would_tell: Vec<WouldTell>,
+}
+
+/// A message that a dry run did not send.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct WouldTell {
+    pub at: Timestamp,
+    pub receiver: String,
+    /// It would have made a sound, or is an event for a program.
+    pub rings: bool,
+    /// The first line of the message.
+    pub text: String,
+}
+
+impl WouldTell {
+    fn of(row: &Delivery) -> Self {
+        let text = match &row.body {
+            Body::New { message, .. } | Body::Edit { message } => wording::first_line(message),
+            Body::Event(event) => format!("{}: {}", event.event, event.message),
+        };
+        let rings = matches!(row.body, Body::New { rings: true, .. } | Body::Event(_));
+        Self {
+            at: row.next_at.max(row.created_at),
+            receiver: row.receiver.to_string(),
+            rings,
+            text,
+        }
+    }
 }
 
 impl IncidentView {
@@ -101,6 +149,7 @@ impl IncidentView {
             next_step_at: incident.next_step_at.filter(|_| incident.resolved.is_none()),
             repeat_at: incident.repeat_at.filter(|_| incident.resolved.is_none()),
             origin: incident.subject.origin.to_string(),
+            would_tell: Vec::new(),
         }
     }
 
@@ -125,8 +174,42 @@ impl Controller {
             None => None,
         };
         let limit = it.limit.unwrap_or(LIMIT).min(LIMIT_MAX);
-        let filter = IncidentFilter { all: it.all, watch, id: None, limit };
-        let found = self.tower.store().incidents(filter).await?;
-        Ok(found.iter().map(IncidentView::of).collect())
+        let since = it.since.as_deref().map(words::parse_length).transpose();
+        let since = since.map_err(Refusal::wrong_use)?;
+        let ago = |length| self.tower.now().checked_sub(length).unwrap_or(Timestamp::MIN);
+        let all = it.all || it.would_tell;
+        // What is picked from is read whole: the newest few may not be among those that are meant.
+        let read = if it.would_tell || since.is_some() { LIMIT_MAX } else { limit };
+        let filter = IncidentFilter { all, watch, id: None, limit: read };
+        let mut found = self.tower.store().incidents(filter).await?;
+        let mut views: Vec<IncidentView> = if it.would_tell {
+            let rows = self.rehearsed(ago(since.unwrap_or(WOULD_TELL_SINCE))).await?;
+            found.retain(|it| rows.contains_key(&it.id));
+            let told = |it: &Incident| rows.get(&it.id).cloned().unwrap_or_default();
+            found
+                .iter()
+                .map(|it| IncidentView { would_tell: told(it), ..IncidentView::of(it) })
+                .collect()
+        } else {
+            let since = since.map_or(Timestamp::MIN, ago);
+            found.retain(|it| since <= it.opened_at);
+            found.iter().map(IncidentView::of).collect()
+        };
+        views.truncate(limit);
+        Ok(views)
+    }
+
+    /// What would have been sent since then, by incident.
+    async fn rehearsed(
+        &self,
+        since: Timestamp,
+    ) -> Result<HashMap<IncidentId, Vec<WouldTell>>, Refusal> {
+        let mut by_incident: HashMap<IncidentId, Vec<WouldTell>> = HashMap::new();
+        for row in self.tower.store().rehearsed(since, REHEARSED_MAX).await? {
+            for incident in &row.incidents {
+                by_incident.entry(*incident).or_default().push(WouldTell::of(&row));
+            }
+        }
+        Ok(by_incident)
     }
 }

@@ -110,6 +110,6 @@ fn retried(delivery: &Delivery) -> Option<NextView> {
         State::Pending | State::Sending => {
             Some(NextView::at(delivery.next_at, format!("{} is told", delivery.receiver)))
         }
-        State::Sent | State::Failed | State::Superseded => None,
+        State::Sent | State::Failed | State::Superseded | State::Rehearsed => None,
     }
 }

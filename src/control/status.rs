@@ -71,6 +71,9 @@ pub struct StatusView {
     pub restarts: u64,
     /// Payloads that named no agent or an impossible one.
     pub refused_beats: u64,
+    /// `[delivery] dry_run`: receivers are sent nothing but test messages.
+    #[serde(default)]
+    pub dry_run: bool,
 }
 
 impl StatusView {
@@ -147,6 +150,7 @@ impl Controller {
             },
             restarts: health.restarts,
             refused_beats: health.refused_beats,
+            dry_run: health.rehearses,
         })
     }
 

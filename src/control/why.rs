@@ -72,7 +72,7 @@ pub struct DeliveryView {
     pub receiver: String,
     /// `new` (rings), `quiet` (new, makes no sound), `edit`, or what a machine is told: `opened`, …
     pub kind: String,
-    /// `pending`, `sending`, `sent`, `failed`, `superseded`.
+    /// `pending`, `sending`, `sent`, `failed`, `superseded`, `rehearsed` (dry run: not sent).
     pub state: String,
     pub attempts: u32,
     pub created_at: Timestamp,

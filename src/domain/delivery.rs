@@ -5,6 +5,7 @@
 //!     ▲                  │ └─refused for good, deadline passed──▶ failed
 //!     └──try again at────┘
 //!  pending ──a later row makes it pointless──▶ superseded
+//!  sending ──dry run: nothing is sent──▶ rehearsed
 //! ```
 
 use jiff::{SignedDuration, Timestamp};
@@ -138,11 +139,13 @@ pub enum State {
     Sent,
     Failed,
     Superseded,
+    /// Dry run: it would have been sent now, and was not.
+    Rehearsed,
 }
 
 impl State {
-    pub const ALL: [Self; 5] =
-        [Self::Pending, Self::Sending, Self::Sent, Self::Failed, Self::Superseded];
+    pub const ALL: [Self; 6] =
+        [Self::Pending, Self::Sending, Self::Sent, Self::Failed, Self::Superseded, Self::Rehearsed];
 
     pub fn word(self) -> &'static str {
         match self {
@@ -151,6 +154,7 @@ impl State {
             Self::Sent => "sent",
             Self::Failed => "failed",
             Self::Superseded => "superseded",
+            Self::Rehearsed => "rehearsed",
         }
     }
 
@@ -170,6 +174,8 @@ pub enum Attempt {
     Gone,
     /// Refused for good: blocked, bad token, unknown chat.
     Refused { why: String },
+    /// Nothing was sent, as the settings say (dry run); the row is done with.
+    Rehearsed,
 }
 
 /// One row.

@@ -189,6 +189,10 @@ impl Lane {
                         .extend(reference.map(|reference| Write::Reference { group, reference }));
                 }
             }
+            Attempt::Rehearsed => {
+                end.state = State::Rehearsed;
+                settled.writes.extend(send.covered(State::Superseded, now));
+            }
             Attempt::Again { after, why } => {
                 end.state = State::Pending;
                 end.error = Some(Text::clean(why, ERROR_CHARACTERS_MAX));

@@ -24,6 +24,8 @@ pub struct ReadyReceiver {
     /// The Telegram chat that it writes to: the buttons under its messages are heard.
     pub chat: Option<i64>,
     pub notifier: Arc<dyn Notifier>,
+    /// Dry run: it is sent nothing but test messages.
+    pub rehearses: bool,
 }
 
 /// What one reading gave.

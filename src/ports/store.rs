@@ -147,6 +147,13 @@ pub trait Store: Send + Sync + 'static {
     fn deliveries_of(&self, incident: IncidentId)
     -> Pending<'_, Result<Vec<Delivery>, StoreError>>;
 
+    /// What a dry run would have sent since then, oldest first, the newest `limit`.
+    fn rehearsed(
+        &self,
+        since: Timestamp,
+        limit: usize,
+    ) -> Pending<'_, Result<Vec<Delivery>, StoreError>>;
+
     fn flips(
         &self,
         watch: WatchId,

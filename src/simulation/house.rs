@@ -335,6 +335,7 @@ fn read_of(names: &[&str], spec: &Arc<Spec>, phone: &Arc<Sink>, hook: &Arc<Sink>
         fingerprint: id.to_owned(),
         chat: None,
         notifier: Arc::clone(sink) as Arc<dyn Notifier>,
+        rehearses: false,
     };
     Read {
         wanted: Arc::new(Wanted {

@@ -483,7 +483,7 @@ impl Running {
             Attempt::Again { why, .. } => {
                 tracing::debug!(%receiver, %why, "receiver did not take a message yet");
             }
-            Attempt::Gone => {}
+            Attempt::Gone | Attempt::Rehearsed => {}
         }
     }
 

@@ -9,6 +9,7 @@ use crate::{domain::delivery::Event, ports::notifier::Attempt, wire::telegram::B
 mod html;
 pub mod log;
 pub mod redis;
+pub mod rehearsal;
 pub mod telegram;
 pub mod webhook;
 

@@ -5,6 +5,11 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
+pub(super) use super::contract_deliveries::{
+    a_key_is_owed_once, references_name_the_newest_message,
+    rows_that_were_being_sent_are_owed_in_their_order,
+    what_a_dry_run_would_have_sent_is_found_by_its_time,
+};
 use super::{
     ROW_BYTES_MAX, Retention,
     contract_samples::{
@@ -17,7 +22,7 @@ use crate::{
         decision::Decision,
         delivery::{Body, Delivery, Event, State},
         desk::Restored,
-        id::{DeliveryId, GroupId, IncidentId, Kind, ReceiverId, WatchId},
+        id::{DeliveryId, GroupId, IncidentId, Kind, WatchId},
         incident::Incident,
         silence::Target,
         watch::Condition,
@@ -67,6 +72,7 @@ contract!(
     a_commit_that_stands_is_not_applied_again,
     one_trouble_has_one_open_incident,
     a_key_is_owed_once,
+    what_a_dry_run_would_have_sent_is_found_by_its_time,
     every_commit_is_a_stamp_of_life,
     incidents_resolved_within_the_window_come_back,
     rows_that_were_being_sent_are_owed_in_their_order,
@@ -100,7 +106,7 @@ fn ids(incidents: &[Incident]) -> Vec<u64> {
     incidents.iter().map(|it| it.id.0).collect()
 }
 
-fn numbers(deliveries: &[Delivery]) -> Vec<u64> {
+pub(super) fn numbers(deliveries: &[Delivery]) -> Vec<u64> {
     deliveries.iter().map(|it| it.id.0).collect()
 }
 
@@ -237,21 +243,6 @@ pub(super) async fn one_trouble_has_one_open_incident(bench: &impl Bench) {
     assert_eq!(ids(&found.unwrap()), [3, 1]);
 }
 
-pub(super) async fn a_key_is_owed_once(bench: &impl Bench) {
-    let store = bench.store();
-    let first = owed(1, "telegram");
-    let same_key = Delivery { id: DeliveryId(2), revision: 99, ..first.clone() };
-    let write = |it: &Delivery| Write::Delivery(Box::new(it.clone()));
-    stand(&*store, vec![write(&first), write(&same_key)]).await;
-    stand(&*store, vec![write(&same_key)]).await;
-    stand(&*store, vec![outcome(1, State::Sent, 30), write(&first)]).await;
-    assert_eq!(store.owed(None, 10).await.unwrap(), [], "what was sent is not owed anew");
-    assert_eq!(numbers(&store.deliveries_of(IncidentId(412)).await.unwrap()), [1]);
-    let same_id = Delivery { key: "other".into(), ..first };
-    let refused = store.commit(vec![commit(vec![write(&same_id)])], at(0)).await.unwrap();
-    assert!(matches!(refused[..], [Err(Refused::Row(_))]), "{refused:?}");
-}
-
 pub(super) async fn every_commit_is_a_stamp_of_life(bench: &impl Bench) {
     let store = bench.store();
     for (second, commits) in [(1, vec![]), (2, vec![commit(vec![])]), (3, vec![])] {
@@ -291,50 +282,6 @@ pub(super) async fn incidents_resolved_within_the_window_come_back(bench: &impl 
     assert_eq!(ids(&store.incidents(of_mary).await.unwrap()), [2]);
     let one = IncidentFilter { id: Some(IncidentId(1)), ..all() };
     assert_eq!(store.incidents(one).await.unwrap(), [resolved(1, &mary(), 100)]);
-}
-
-pub(super) async fn rows_that_were_being_sent_are_owed_in_their_order(bench: &impl Bench) {
-    let store = bench.store();
-    let rows = [(1, "telegram"), (2, "hook"), (3, "telegram"), (4, "telegram"), (5, "telegram")];
-    let writes = rows.map(|(id, receiver)| Write::Delivery(Box::new(owed(id, receiver))));
-    stand(&*store, writes.into()).await;
-    let outcomes = vec![
-        outcome(1, State::Sending, 11),
-        outcome(4, State::Sent, 12),
-        outcome(5, State::Superseded, 12),
-        outcome(99, State::Sent, 12),
-    ];
-    stand(&*store, outcomes).await;
-    let store = bench.restarted();
-    assert_eq!(numbers(&store.owed(None, 10).await.unwrap()), [1, 2, 3]);
-    let telegram = Some(ReceiverId::new("telegram"));
-    assert_eq!(numbers(&store.owed(telegram.clone(), 10).await.unwrap()), [1, 3]);
-    assert_eq!(numbers(&store.owed(telegram, 1).await.unwrap()), [1]);
-    let sending = store.delivery(DeliveryId(1)).await.unwrap().unwrap();
-    let expected = Delivery {
-        state: State::Sending,
-        attempts: 3,
-        next_at: at(20),
-        error: Some(text("500")),
-        reference: Some("8812".into()),
-        failed_over: true,
-        ..owed(1, "telegram")
-    };
-    assert_eq!(sending, expected);
-}
-
-pub(super) async fn references_name_the_newest_message(bench: &impl Bench) {
-    let store = bench.store();
-    let named = |group, reference: &str| Write::Reference {
-        group: GroupId(group),
-        reference: reference.into(),
-    };
-    let groups = [group(1, &[1], false), group(2, &[1], true)].map(|it| Write::Group(Box::new(it)));
-    stand(&*store, groups.into()).await;
-    stand(&*store, vec![named(1, "100"), named(2, "200"), named(1, "101")]).await;
-    let mut found = bench.restarted().references().await.unwrap();
-    found.sort();
-    assert_eq!(found, [(GroupId(1), "101".into()), (GroupId(2), "200".into())]);
 }
 
 pub(super) async fn history_is_told_oldest_first_and_the_newest_of_it(bench: &impl Bench) {

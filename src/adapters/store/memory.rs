@@ -233,6 +233,21 @@ impl Store for MemoryStore {
         })
     }
 
+    fn rehearsed(
+        &self,
+        since: Timestamp,
+        limit: usize,
+    ) -> Pending<'_, Result<Vec<Delivery>, StoreError>> {
+        self.read(move |rows| {
+            let rehearsed = rows
+                .deliveries
+                .values()
+                .filter(|(it, changed_at)| it.state == State::Rehearsed && since <= *changed_at);
+            let rehearsed: Vec<&Delivery> = rehearsed.map(|(it, _)| it).collect();
+            rehearsed[rehearsed.len().saturating_sub(limit)..].iter().copied().cloned().collect()
+        })
+    }
+
     fn flips(
         &self,
         watch: WatchId,

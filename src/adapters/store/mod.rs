@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod contract;
 #[cfg(test)]
+mod contract_deliveries;
+#[cfg(test)]
 mod contract_samples;
 
 mod columns;

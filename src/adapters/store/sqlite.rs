@@ -293,6 +293,12 @@ impl Store for SqliteStore {
         )
     }
 
+    fn rehearsed(&self, since: Timestamp, limit: usize) -> Pending<'_, Done<Vec<Delivery>>> {
+        Box::pin(self.list("read the rehearsed deliveries", move |it| {
+            sqlite_read::rehearsed(it, since, limit)
+        }))
+    }
+
     fn flips(
         &self,
         watch: WatchId,
@@ -445,7 +451,7 @@ mod tests {
         );
         let before = fs::read(file.path()).unwrap();
         let error = refused(&SqliteStore::new(file.path())).await;
-        told(&error, Fault::NewerSchema, &["newer atalaya", "schema is 9", "up to 1"]);
+        told(&error, Fault::NewerSchema, &["newer atalaya", "schema is 9", "up to 2"]);
         assert_eq!(fs::read(file.path()).unwrap(), before);
     }
 

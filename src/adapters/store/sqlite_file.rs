@@ -32,8 +32,10 @@ const CHECKED_BYTES_MAX: u64 = 256 * 1024 * 1024;
 const FULL_BELOW_BYTES: u64 = 64 * 1024;
 
 /// The migrations, oldest first; never edited once released.
-const MIGRATIONS: &[(&str, &str)] =
-    &[("V1__the_first_tables", include_str!("migrations/V1__the_first_tables.sql"))];
+const MIGRATIONS: &[(&str, &str)] = &[
+    ("V1__the_first_tables", include_str!("migrations/V1__the_first_tables.sql")),
+    ("V2__rehearsed_deliveries", include_str!("migrations/V2__rehearsed_deliveries.sql")),
+];
 
 /// What went wrong, before it is worded for a person.
 #[derive(Debug, thiserror::Error)]

@@ -37,7 +37,7 @@ pub(super) const SLICES: [Slice; 8] = [
     },
     Slice {
         sql: "DELETE FROM deliveries WHERE ?3 = ?3 AND id IN (SELECT id FROM deliveries
-            WHERE state IN ('sent', 'failed', 'superseded') AND changed_at < ?1
+            WHERE state IN ('sent', 'failed', 'superseded', 'rehearsed') AND changed_at < ?1
                 AND id < (SELECT max(id) FROM deliveries) LIMIT ?2)",
         keep: |it| it.deliveries,
         rows_max: unbounded,

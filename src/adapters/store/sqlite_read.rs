@@ -149,6 +149,18 @@ pub(super) fn deliveries_of(
     list(connection, "delivery", &sql, [incident.0.cast_signed()], delivery)
 }
 
+pub(super) fn rehearsed(
+    connection: &Connection,
+    since: Timestamp,
+    limit: usize,
+) -> rusqlite::Result<Listed<Delivery>> {
+    let sql = delivery_sql(
+        "WHERE id IN (SELECT id FROM deliveries WHERE state = 'rehearsed' AND ?1 <= changed_at
+            ORDER BY changed_at DESC LIMIT ?2) ORDER BY id",
+    );
+    list(connection, "delivery", &sql, params![nanos(since), bound(limit)], delivery)
+}
+
 pub(super) fn references(connection: &Connection) -> rusqlite::Result<Vec<(GroupId, String)>> {
     let mut statement = connection.prepare_cached(
         "SELECT message, reference FROM message_references ORDER BY message DESC LIMIT ?1",

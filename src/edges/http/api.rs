@@ -184,7 +184,9 @@ async fn incidents<A: Answers>(
     headers: HeaderMap,
     query: Result<Query<Asked>, QueryRejection>,
 ) -> Response {
-    match read_query(query, &["all", "watch", "limit"]).and_then(incidents_asked) {
+    match read_query(query, &["all", "watch", "since", "would_tell", "limit"])
+        .and_then(incidents_asked)
+    {
         Ok(asked) => answer(&api, Command::Incidents(asked), &headers, Wrap::Items).await,
         Err(refusal) => problem(&api, refusal),
     }
@@ -235,7 +237,9 @@ fn incidents_asked(mut asked: Asked) -> Result<Incidents, Refusal> {
     let limit = limit
         .transpose()
         .map_err(|_| Refusal::wrong_use("the parameter limit is a number, 1 or more"))?;
-    Ok(Incidents { all: flag(&asked, "all"), watch: asked.remove("watch"), limit })
+    let (all, would_tell) = (flag(&asked, "all"), flag(&asked, "would_tell"));
+    let since = asked.remove("since");
+    Ok(Incidents { all, would_tell, since, watch: asked.remove("watch"), limit })
 }
 
 /// `?all`, `?all=1` and `?all=true` say yes.

@@ -16,6 +16,7 @@ mod crashes;
 mod messages;
 mod outages;
 mod receivers;
+mod rehearsal;
 mod storm;
 
 /// How long a story waits for what must come: other builds may hold both cores.

@@ -51,9 +51,13 @@ pub fn message(scene: &Scene<'_>) -> Message {
 
 /// A message as a machine or a log line shows it: the first line and who says so.
 pub fn plain(message: &Message) -> String {
+    format!("{} ({})", first_line(message), message.footer)
+}
+
+/// The first line alone, as plain text.
+pub fn first_line(message: &Message) -> String {
     let headline: String = message.headline.iter().map(content).collect();
-    let said = headline.replace(['\u{2068}', '\u{2069}'], "");
-    format!("{said} ({})", message.footer)
+    headline.replace(['\u{2068}', '\u{2069}'], "")
 }
 
 /// The test message that a person asked for.

@@ -2,7 +2,10 @@
 
 use super::{Scene, faint, mood, plain, status::note};
 use crate::{
-    control::{incidents::IncidentView, words},
+    control::{
+        incidents::{IncidentView, WouldTell},
+        words,
+    },
     edges::cli::terminal::Table,
 };
 
@@ -14,7 +17,18 @@ pub(super) fn text(list: &[IncidentView], scene: &Scene) -> String {
             scene.program
         );
     }
-    lines(list, scene).join("\n")
+    let mut shown = Vec::new();
+    for (incident, line) in list.iter().zip(lines(list, scene)) {
+        shown.push(line);
+        shown.extend(incident.would_tell.iter().map(|it| would_tell(it, scene)));
+    }
+    shown.join("\n")
+}
+
+/// A message that a dry run did not send, under its incident.
+fn would_tell(it: &WouldTell, scene: &Scene) -> String {
+    let how = if it.rings { "would tell" } else { "would edit" };
+    format!("      {}  {how} {}: {}", scene.clock(it.at), it.receiver, it.text)
 }
 
 pub(super) fn lines(list: &[IncidentView], scene: &Scene) -> Vec<String> {

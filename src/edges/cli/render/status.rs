@@ -89,6 +89,10 @@ fn counts(view: &StatusView, scene: &Scene) -> Vec<String> {
     let receivers = of_kind("receiver/");
     let nobody = || "none: nobody is told but this terminal's log".to_owned();
     line("receivers", if receivers.is_empty() { nobody() } else { receivers });
+    if view.dry_run {
+        let look = format!("{} incidents --would-tell", scene.program);
+        line("dry run", format!("they are sent nothing; what they would be: {look}"));
+    }
     let registry = view.parts.iter().find(|it| it.watch == "self/registry");
     let trouble = registry.and_then(|it| it.trouble.as_ref());
     let trouble = trouble.map(|it| format!(", an edit is {it}")).unwrap_or_default();

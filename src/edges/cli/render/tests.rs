@@ -86,6 +86,7 @@ pub(in crate::edges::cli) fn incident(id: u64, watch: &str) -> IncidentView {
         next_step_at: None,
         repeat_at: None,
         origin: "registry.toml:8".to_owned(),
+        would_tell: Vec::new(),
     }
 }
 
@@ -136,6 +137,7 @@ pub(in crate::edges::cli) fn status() -> StatusView {
         store: StoreView { kind: "sqlite".to_owned(), bytes: 38_200_000 },
         restarts: 0,
         refused_beats: 0,
+        dry_run: false,
     }
 }
 

@@ -96,6 +96,7 @@ fn fate(delivery: &DeliveryView, scene: &Scene) -> String {
             format!("{many} attempts, next {}{over}", scene.clock(delivery.next_at))
         }
         ("failed", many) => format!("given up after {many}{over}"),
+        ("rehearsed", _) => "dry run: not sent".to_owned(),
         ("superseded", _) => "a later one says it".to_owned(),
         (other, _) => other.to_owned(),
     }
