@@ -272,6 +272,7 @@ impl<'a> Check<'a> {
                     notify: self.notify(file, index, raw),
                     severity: raw.severity.as_ref().map(severities).unwrap_or_default(),
                     self_registered: false,
+                    timeout: Some(spec.timeout),
                     aliases,
                 };
                 agents.push(Agent { subject: Arc::new(subject), spec: Arc::new(spec) });

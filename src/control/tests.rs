@@ -58,6 +58,7 @@ fn subject(name: &str) -> Arc<Subject> {
         notify: Vec::new(),
         severity: Vec::new(),
         self_registered: false,
+        timeout: None,
         aliases: vec!["002".parse().expect("a name")],
     })
 }
@@ -123,6 +124,7 @@ fn incident(id: u64) -> Incident {
         steps_told: 0,
         next_step_at: Some(at("03:28:34.131")),
         repeat_at: Some(at("07:13:35")),
+        unrest: None,
     }
 }
 

@@ -90,6 +90,7 @@ pub(super) fn subject(name: &str) -> Subject {
         notify: Vec::new(),
         severity: Vec::new(),
         self_registered: false,
+        timeout: None,
         aliases: Vec::new(),
     }
 }

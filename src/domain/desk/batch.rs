@@ -127,7 +127,8 @@ impl Desk {
         }
         let (now, fresh) = (batch.now, group.revision == 0);
         let open = self.books.open_members(id);
-        let rings = touch.ring.is_some() && 0 < open;
+        let spoken = touch.ring.as_ref().filter(|it| 0 < open || it.outlasts());
+        let rings = spoken.is_some_and(|it| it.rings(open));
         if let Some(group) = self.books.group_mut(id) {
             if rings {
                 group.rang_at = now;
@@ -136,11 +137,11 @@ impl Desk {
                 group.members_at_ring = group.members.len();
             }
         }
-        let mut message = self.render(id, touch.ring.as_ref().filter(|_| rings), now);
-        if fresh && !rings {
+        let mut message = self.render(id, spoken, now);
+        if fresh && spoken.is_none() {
             message = message.told_late();
         }
-        let body = if rings || fresh {
+        let body = if spoken.is_some() || fresh {
             Body::New { message: message.clone(), rings }
         } else {
             Body::Edit { message: message.clone() }

@@ -20,10 +20,10 @@ use crate::domain::{
 
 /// Why nobody may be disturbed by an incident now.
 pub(super) struct Muted {
-    stage: Stage,
-    rule: String,
-    origin: Origin,
-    silence: Option<u64>,
+    pub(super) stage: Stage,
+    pub(super) rule: String,
+    pub(super) origin: Origin,
+    pub(super) silence: Option<u64>,
 }
 
 impl Desk {
@@ -89,7 +89,7 @@ impl Desk {
                 silence: Some(silence.id),
             });
         }
-        let held = incident.acknowledgement.as_ref()?;
+        let Some(held) = &incident.acknowledgement else { return self.flapping_mutes(incident) };
         let until = wording::clock(held.until, held.at, &self.settings.timezone);
         Some(Muted {
             stage: Stage::Acknowledge,
@@ -148,6 +148,8 @@ impl Desk {
             _ if !knows => "opened",
             Reason::Repeated => "repeated",
             Reason::Rose
+            | Reason::Flapping
+            | Reason::Steady { .. }
             | Reason::SilenceEnded { .. }
             | Reason::Unacknowledged { .. }
             | Reason::Escalated
@@ -222,7 +224,12 @@ impl Desk {
         voice
     }
 
-    fn open_group(&mut self, id: IncidentId, receiver: &ReceiverId, batch: &Batch) -> GroupId {
+    pub(super) fn open_group(
+        &mut self,
+        id: IncidentId,
+        receiver: &ReceiverId,
+        batch: &Batch,
+    ) -> GroupId {
         self.last.group += 1;
         let group = GroupId(self.last.group);
         if let Some(incident) = self.books.incident(id) {
@@ -301,6 +308,7 @@ fn stage(reason: &Reason) -> Stage {
         Reason::Opened | Reason::Relapsed { .. } | Reason::Rose | Reason::Escalated => Stage::Route,
         Reason::SilenceEnded { .. } => Stage::Silence,
         Reason::Unacknowledged { .. } => Stage::Acknowledge,
+        Reason::Flapping | Reason::Steady { .. } => Stage::Flapping,
         Reason::Repeated => Stage::Repeat,
         Reason::FailedOver { .. } => Stage::Delivery,
     }

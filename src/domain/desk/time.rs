@@ -7,6 +7,7 @@ use super::{
     Desk, Undelivered,
     batch::{Batch, Ruled},
     books::Due,
+    flap::steady_at,
     later,
 };
 use crate::domain::{
@@ -20,6 +21,15 @@ use crate::domain::{
 impl Desk {
     /// Does what time has made due: repeats, chain steps, ends of acknowledgements and silences.
     pub fn tick(&mut self, now: Timestamp) -> Vec<Write> {
+        let mut writes = self.pass(now);
+        // What became steady and is over can be forgotten only once its message is written.
+        if self.deadline().is_some_and(|it| it <= now) {
+            writes.extend(self.pass(now));
+        }
+        writes
+    }
+
+    fn pass(&mut self, now: Timestamp) -> Vec<Write> {
         let mut batch = Batch::new(now);
         for due in self.books.due(now) {
             match due {
@@ -39,6 +49,10 @@ impl Desk {
     fn tick_incident(&mut self, id: IncidentId, batch: &mut Batch) {
         let now = batch.now;
         let Some(incident) = self.books.incident_mut(id) else { return };
+        if steady_at(incident).is_some_and(|it| it <= now) {
+            self.become_steady(id, batch);
+            return;
+        }
         if incident.resolved.is_some() {
             self.forget(id, batch);
             return;

@@ -269,6 +269,7 @@ pub(super) mod tests {
                 notify: vec![ReceiverId::new("telegram")],
                 severity: Vec::new(),
                 self_registered: false,
+                timeout: None,
                 aliases: Vec::new(),
             }),
             spec: Arc::new(Spec {

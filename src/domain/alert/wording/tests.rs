@@ -42,6 +42,7 @@ fn incident(watch: &str, name: &str, condition: Condition, cause: Cause) -> Inci
             notify: Vec::new(),
             severity: Vec::new(),
             self_registered: name == "stray",
+            timeout: None,
             aliases: Vec::new(),
         }),
         condition,
@@ -59,6 +60,7 @@ fn incident(watch: &str, name: &str, condition: Condition, cause: Cause) -> Inci
         steps_told: 0,
         next_step_at: None,
         repeat_at: None,
+        unrest: None,
     }
 }
 
