@@ -23,6 +23,7 @@ pub(crate) struct Daemon {
     pub(crate) store: Option<Store>,
     pub(crate) redis: Option<Redis>,
     pub(crate) telegram: Option<Telegram>,
+    pub(crate) delivery: Option<Delivery>,
     pub(crate) log: Option<Log>,
 }
 
@@ -122,6 +123,14 @@ pub(crate) struct Telegram {
     pub(crate) api_url: Option<String>,
     /// Whether this atalaya reads the buttons; one poller per token. Default: true.
     pub(crate) listen: Option<bool>,
+}
+
+/// How people are told.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Delivery {
+    /// Warnings that no route names are told together once in this, without a sound; `0s`: never. Default: `30m`.
+    pub(crate) digest_every: Option<Words>,
 }
 
 /// What it says of itself.

@@ -356,6 +356,7 @@ impl<'a> Check<'a> {
             repeat: SignedDuration::from_hours(4),
             acknowledge_for: SignedDuration::from_hours(8),
             join_within: SignedDuration::from_secs(30),
+            digest_every: self.fixed.daemon.delivery.digest_every,
             critical_lifetime: SignedDuration::from_hours(24),
             warning_lifetime: SignedDuration::from_hours(2),
         };

@@ -21,7 +21,14 @@ pub struct Daemon {
     pub redis: Option<Redis>,
     /// None: no token.
     pub telegram: Option<Telegram>,
+    pub delivery: Delivery,
     pub log: Log,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Delivery {
+    /// Zero: no digest.
+    pub digest_every: SignedDuration,
 }
 
 #[derive(Debug, Clone)]

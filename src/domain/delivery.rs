@@ -203,8 +203,8 @@ pub struct Delivery {
 }
 
 /// Glyphs that a message may begin with: trouble, warning, deafness, over, no longer watched, test,
-/// flapping.
-pub const GLYPHS: [&str; 7] = ["🔴", "🟡", "⚪", "✅", "⏸", "🔔", "🔁"];
+/// flapping, digest.
+pub const GLYPHS: [&str; 8] = ["🔴", "🟡", "⚪", "✅", "⏸", "🔔", "🔁", "🗂"];
 
 /// Events that a machine receiver may be posted.
 pub const EVENTS: [&str; 6] = ["opened", "updated", "acknowledged", "resolved", "repeated", "test"];

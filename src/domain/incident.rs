@@ -58,6 +58,15 @@ pub struct Unrest {
     pub flapping: Option<Flapping>,
 }
 
+/// What of an incident the digest of warnings tells (docs/BEHAVIOUR.md 9, "Digest").
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Digest {
+    /// The end of the period whose digest has news of it; none: all is told.
+    pub due: Option<Timestamp>,
+    /// Its opening was told in a digest.
+    pub told: bool,
+}
+
 /// Single changes are quiet until the watch is steady.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Flapping {
@@ -116,6 +125,7 @@ pub struct Incident {
     /// When machines that were told of it hear of it again. People's repeats are their group's.
     pub repeat_at: Option<Timestamp>,
     pub unrest: Option<Unrest>,
+    pub digest: Option<Digest>,
 }
 
 /// One step of a route's chain: `then = [{ after = "15m", to = ["hook"] }]`.

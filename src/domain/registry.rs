@@ -157,6 +157,7 @@ mod tests {
                 repeat: SignedDuration::ZERO,
                 acknowledge_for: SignedDuration::ZERO,
                 join_within: SignedDuration::ZERO,
+                digest_every: SignedDuration::ZERO,
                 critical_lifetime: SignedDuration::ZERO,
                 warning_lifetime: SignedDuration::ZERO,
             }),

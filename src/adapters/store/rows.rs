@@ -26,7 +26,7 @@ use crate::domain::{
     delivery::{Body, Button, Event, Message, Span},
     detector::Rhythm,
     id::{DeliveryId, GroupId, IncidentId, Name, Origin, ReceiverId, SourceId, WatchId},
-    incident::{Acknowledgement, Ending, Flapping, Incident, Severity, Step, Unrest},
+    incident::{Acknowledgement, Digest, Ending, Flapping, Incident, Severity, Step, Unrest},
     silence::{Silence, Target},
     text::Text,
     watch::{
@@ -360,8 +360,10 @@ record!(Incident {
     next_step_at,
     repeat_at,
     unrest,
+    digest,
 });
 record!(Acknowledgement { by, reason, at, until });
+record!(Digest { due, told });
 record!(Unrest { changes, flapping });
 record!(Flapping { since, count, severity, told });
 record!(Step { after, to });

@@ -40,6 +40,8 @@ pub(super) struct Batch {
     pub(super) incidents: BTreeSet<IncidentId>,
     pub(super) groups: BTreeMap<GroupId, Touch>,
     pub(super) silences: BTreeSet<u64>,
+    /// Incidents of which the digest is due.
+    pub(super) digest: BTreeSet<IncidentId>,
 }
 
 /// One link of the chain of reasons, without its words.
@@ -59,6 +61,7 @@ impl Batch {
             incidents: BTreeSet::new(),
             groups: BTreeMap::new(),
             silences: BTreeSet::new(),
+            digest: BTreeSet::new(),
         }
     }
 
@@ -99,6 +102,7 @@ pub(super) struct Owed {
 impl Desk {
     /// Writes what the batch changed: incidents first, so that what ended makes room for what opened.
     pub(super) fn close(&mut self, mut batch: Batch) -> Vec<Write> {
+        self.send_digest(&mut batch);
         let mut writes = Vec::with_capacity(batch.rows.len() + batch.incidents.len() + 8);
         for id in &batch.incidents {
             self.books.wind_incident(*id, self.settings.reopen);

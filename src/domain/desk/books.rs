@@ -241,12 +241,13 @@ impl Books {
 
     pub(super) fn wind_incident(&mut self, id: IncidentId, reopen: SignedDuration) {
         let at = self.incidents.get(&id).and_then(|it| {
-            let steady = steady_at(it);
+            let soon = [steady_at(it), it.digest.and_then(|it| it.due)];
+            let soon = soon.into_iter().flatten().min();
             if let Some((at, _)) = &it.resolved {
-                return steady.or(Some(later(*at, reopen.max(STEADY_MIN))));
+                return soon.or(Some(later(*at, reopen.max(STEADY_MIN))));
             }
             let acknowledged = it.acknowledgement.as_ref().map(|it| it.until);
-            [acknowledged, it.next_step_at, it.repeat_at, steady].into_iter().flatten().min()
+            [acknowledged, it.next_step_at, it.repeat_at, soon].into_iter().flatten().min()
         });
         self.set_alarm(Due::Incident(id), at);
     }

@@ -9,6 +9,7 @@
 mod ask;
 mod batch;
 mod books;
+mod digest;
 mod flap;
 mod tell;
 mod time;
@@ -56,6 +57,8 @@ pub struct Settings {
     pub acknowledge_for: SignedDuration,
     /// Members that come within this join a message by editing it (30 s).
     pub join_within: SignedDuration,
+    /// Warnings that no route names are told together once in this; zero: never (30 m).
+    pub digest_every: SignedDuration,
     /// Lifetimes of deliveries (24 h, 2 h).
     pub critical_lifetime: SignedDuration,
     pub warning_lifetime: SignedDuration,
@@ -280,6 +283,7 @@ impl Desk {
             next_step_at: None,
             repeat_at: None,
             unrest: None,
+            digest: None,
         });
         self.hand_on(id, carried, batch);
         let own = flip.subject.severity.iter().any(|(it, _)| *it == condition);
@@ -376,6 +380,7 @@ impl Desk {
         let origin = Origin::Default("resolve");
         self.decide_incident(id, &format!("{id} resolved"), &rule, origin, batch);
         self.show(id, "resolved", batch);
+        self.end_in_digest(id, batch);
         let Some(incident) = self.books.incident(id) else { return };
         if incident.acknowledgement.is_some() && !untold {
             for group in self.books.groups_of(id).map(|it| it.id) {
@@ -565,6 +570,7 @@ mod tests {
             repeat: SignedDuration::from_hours(4),
             acknowledge_for: SignedDuration::from_hours(8),
             join_within: SignedDuration::from_secs(30),
+            digest_every: SignedDuration::ZERO,
             critical_lifetime: SignedDuration::from_hours(24),
             warning_lifetime: SignedDuration::from_hours(2),
         };
@@ -1130,6 +1136,85 @@ mod tests {
         );
     }
 
+    fn with_digest(it: &mut Settings) {
+        it.receivers.push(receiver("hook", false, 45));
+        it.digest_every = SignedDuration::from_mins(30);
+    }
+
+    /// The first period of the stories ends at 03:30, 1080 s after their beginning.
+    #[test]
+    fn warnings_of_a_period_are_one_silent_message() {
+        let mut story = check(
+            settings(with_digest),
+            &[
+                ("0 degraded mary", ""),
+                ("10 down soft", ""),
+                ("20 down lisa", "phone! Lisa is down: silent since 03:10:50"),
+                ("70 up soft", ""),
+                ("1079 tick", ""),
+                ("1080 tick", "phone. Warnings 03:00 to 03:30: 2 new, 1 over"),
+                // Nothing happened in the next.
+                ("2880 tick", ""),
+                ("2900 up mary", ""),
+                ("4680 tick", "phone. Warnings 04:00 to 04:30: 1 over"),
+                ("9000 tick", ""),
+            ],
+        );
+        let first = story.model.deliveries.iter().find(|it| it.key.starts_with("digest")).unwrap();
+        assert_eq!(first.incidents, [IncidentId(1), IncidentId(2)]);
+        let line = |it: &Vec<_>| {
+            let headline = it.clone();
+            plain(&crate::domain::delivery::Message {
+                headline,
+                ..first.body.message().unwrap().clone()
+            })
+        };
+        let lines: Vec<String> = first.body.message().unwrap().lines.iter().map(line).collect();
+        assert_eq!(
+            lines,
+            [
+                "🟡 Mary is degraded: it says degraded since 03:12:00 (tower-1)",
+                "✅ Soft is back: down 1 min, 03:12 to 03:13 (tower-1)",
+            ]
+        );
+        let why = story.why("mary");
+        for outcome in ["in the digest", "told in the digest"] {
+            let rule = format!(
+                "{outcome} | warning: no route names it, digest of 03:30 | default: digest_every"
+            );
+            assert!(why.contains(&rule), "{why:#?}");
+        }
+        assert_eq!(story.step("9100 tick"), []);
+    }
+
+    #[test]
+    fn a_digest_leaves_out_what_is_silenced_or_became_worse() {
+        check(
+            settings(with_digest),
+            &[
+                ("0 degraded mary", ""),
+                ("10 degraded lisa", ""),
+                ("20 down lisa", "phone! Lisa is down: silent since 03:10:50"),
+                ("30 silence agent/mary", ""),
+                ("1080 tick", ""),
+                // The silence ends at 04:12:30: decided again.
+                ("3630 tick", ""),
+                ("4680 tick", "phone. Warnings 04:00 to 04:30: 1 new"),
+            ],
+        );
+        // A worse severity while silenced rings when the silence ends.
+        let mut story = Story::new(settings(with_digest));
+        story.step("0 silence agent/soft");
+        assert_eq!(story.step("10 down soft"), []);
+        let hard = Arc::new(Subject { severity: Vec::new(), ..(*subject("soft")).clone() });
+        let flip = Flip { subject: hard, ..story.flip("soft", "says_down", 60) };
+        let writes = story.desk.flips(&[flip], at(60));
+        story.model.apply(&writes);
+        assert_eq!(story.step("1080 tick"), []);
+        let rows: Vec<_> = story.step("3600 tick").iter().map(said).collect();
+        assert_eq!(rows, ["phone! Soft is down: silent since 03:10:40"]);
+    }
+
     #[test]
     fn routes_choose_by_pattern_and_without_people_everyone_hears() {
         check(
@@ -1417,7 +1502,10 @@ mod tests {
     fn any_story_keeps_the_promises() {
         for first in 1..=40_u64 {
             let mut seed = first;
-            let mut story = Story::new(settings(with_chain));
+            let mut story = Story::new(settings(|it| {
+                with_chain(it);
+                it.digest_every = SignedDuration::from_mins(30);
+            }));
             let mut says: BTreeMap<String, Option<Condition>> = BTreeMap::new();
             let mut second = 0;
             for _ in 0..150 {

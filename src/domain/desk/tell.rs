@@ -39,12 +39,17 @@ impl Desk {
         let Some(incident) = self.books.incident(id) else { return };
         let routed = route(&self.settings, &incident.subject, incident.severity);
         if routed.to.is_empty() {
+            if self.digest_instead(id, batch) {
+                return;
+            }
+            let Some(incident) = self.books.incident(id) else { return };
             let (watch, incident) = (&incident.watch, Some(id));
             let origin = routed.origin;
             let ruled = Ruled { watch, incident, stage: Stage::Route, origin, receiver: None };
             batch.decide(ruled, "not told", routed.rule);
             return;
         }
+        self.out_of_digest(id);
         for (receiver, origin) in &routed.to {
             let opened = *reason == Reason::Opened;
             let rule = if opened { routed.rule.to_owned() } else { reason.rule() };

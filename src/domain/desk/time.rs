@@ -22,7 +22,7 @@ impl Desk {
     /// Does what time has made due: repeats, chain steps, ends of acknowledgements and silences.
     pub fn tick(&mut self, now: Timestamp) -> Vec<Write> {
         let mut writes = self.pass(now);
-        // What became steady and is over can be forgotten only once its message is written.
+        // What is over and was still owed a message can be forgotten only once that is written.
         if self.deadline().is_some_and(|it| it <= now) {
             writes.extend(self.pass(now));
         }
@@ -53,7 +53,13 @@ impl Desk {
             self.become_steady(id, batch);
             return;
         }
+        if incident.digest.and_then(|it| it.due).is_some_and(|it| it <= now) {
+            batch.digest.insert(id);
+        }
         if incident.resolved.is_some() {
+            if batch.digest.contains(&id) {
+                return;
+            }
             self.forget(id, batch);
             return;
         }

@@ -1,11 +1,13 @@
 //! Stage: wording. What a person reads on a phone (docs/BEHAVIOUR.md 9): the first line alone says
 //! who, what, since when; then what it means, what happens without you, what you can do.
 
+mod digest;
 mod flap;
 mod words;
 
 use jiff::Timestamp;
 
+pub use digest::digest;
 pub use words::{clock, rule, spoken, written};
 use words::{clock_seconds, fault, is, isolated, means, was};
 

@@ -25,6 +25,7 @@ fn settings() -> Settings {
         repeat: SignedDuration::from_hours(4),
         acknowledge_for: SignedDuration::from_hours(8),
         join_within: SignedDuration::from_secs(30),
+        digest_every: SignedDuration::ZERO,
         critical_lifetime: SignedDuration::from_hours(24),
         warning_lifetime: SignedDuration::from_hours(2),
     }
@@ -61,6 +62,7 @@ fn incident(watch: &str, name: &str, condition: Condition, cause: Cause) -> Inci
         next_step_at: None,
         repeat_at: None,
         unrest: None,
+        digest: None,
     }
 }
 
