@@ -171,6 +171,7 @@ fn subject(watch: &WatchId) -> Subject {
         notify: Vec::new(),
         severity: Vec::new(),
         self_registered: false,
+        timeout: None,
         aliases: Vec::new(),
     }
 }

@@ -200,7 +200,7 @@ mod tests {
         let second = SignedDuration::from_secs(1);
         let name = name.parse().expect("a good name");
         Beginning {
-            subject: Arc::new(self_registered(&name, &Origin::Default("test"))),
+            subject: Arc::new(self_registered(&name, &Origin::Default("test"), second * 3)),
             spec: Arc::new(Spec {
                 interval: second,
                 timeout: second,

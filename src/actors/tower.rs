@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use ractor::{Message, RpcReplyPort, rpc::CallResult};
 
 pub use super::board::Part;
@@ -251,7 +251,7 @@ impl Listener {
         };
         let now = context.clock.now();
         let begin = Beginning {
-            subject: Arc::new(self_registered(name, &auto.origin)),
+            subject: Arc::new(self_registered(name, &auto.origin, auto.spec.timeout)),
             spec: Arc::clone(&auto.spec),
             state: State::new(now),
             epoch: epoch_after(0, now),
@@ -273,7 +273,7 @@ impl Listener {
 }
 
 /// The subject of an agent that registered itself under `name`.
-pub fn self_registered(name: &Name, origin: &Origin) -> Subject {
+pub fn self_registered(name: &Name, origin: &Origin, timeout: SignedDuration) -> Subject {
     Subject {
         watch: WatchId::agent(name),
         name: Text::clean(name.as_str(), 128),
@@ -281,6 +281,7 @@ pub fn self_registered(name: &Name, origin: &Origin) -> Subject {
         notify: Vec::new(),
         severity: Vec::new(),
         self_registered: true,
+        timeout: Some(timeout),
         aliases: Vec::new(),
     }
 }

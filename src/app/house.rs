@@ -154,7 +154,7 @@ fn readmit(slots: &Slots, wanted: &Wanted, facts: &Facts) -> bool {
     let Some(auto) = &wanted.auto_register else { return false };
     let Ok(name) = facts.watch.name.parse::<Name>() else { return false };
     let begin = Beginning {
-        subject: Arc::new(self_registered(&name, &auto.origin)),
+        subject: Arc::new(self_registered(&name, &auto.origin, auto.spec.timeout)),
         spec: Arc::clone(&auto.spec),
         state: State::clone(&facts.state),
         epoch: facts.epoch,

@@ -3,7 +3,7 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use jiff::tz::TimeZone;
+use jiff::{SignedDuration, tz::TimeZone};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{
@@ -38,8 +38,7 @@ pub(crate) fn check(
     let store = check.store(raw.store.as_ref(), &node);
     let redis = check.redis(raw.redis.as_ref());
     let telegram = check.telegram(raw.telegram.as_ref());
-    let delivery = raw.delivery.as_ref().and_then(|it| it.dry_run);
-    let delivery = Delivery { dry_run: delivery.unwrap_or_default() };
+    let delivery = check.delivery(raw.delivery.as_ref());
     let log = log(raw.log.as_ref());
     Daemon { node, http, store, redis, telegram, delivery, log }
 }
@@ -234,6 +233,15 @@ impl Check<'_> {
             return None;
         }
         Some(Subscription { pattern, agent_from })
+    }
+
+    fn delivery(&mut self, raw: Option<&raw::Delivery>) -> Delivery {
+        let digest_every = raw.and_then(|it| it.digest_every.as_ref()).and_then(|words| {
+            let read = values::duration(&words.0, values::from_to(0, 24));
+            self.take(&steps!["delivery", "digest_every"], read)
+        });
+        let dry_run = raw.and_then(|it| it.dry_run).unwrap_or_default();
+        Delivery { digest_every: digest_every.unwrap_or(SignedDuration::ZERO), dry_run }
     }
 
     fn telegram(&mut self, raw: Option<&raw::Telegram>) -> Option<Telegram> {

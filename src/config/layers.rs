@@ -29,6 +29,8 @@ prefix = "binaryrogue"
 [telegram]
 api_url = "https://api.telegram.org"
 listen = true
+[delivery]
+digest_every = "30m"
 [log]
 level = "info"
 format = "auto"

@@ -39,15 +39,6 @@ pub(crate) struct Node {
     pub(crate) state_dir: Option<String>,
 }
 
-/// How messages leave the house.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Delivery {
-    /// Sends nothing but test messages; `atalaya incidents --would-tell` lists what would have been sent.
-    /// For a trial beside another system. Default: false.
-    pub(crate) dry_run: Option<bool>,
-}
-
 /// Where it is spoken to.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -132,6 +123,16 @@ pub(crate) struct Telegram {
     pub(crate) api_url: Option<String>,
     /// Whether this atalaya reads the buttons; one poller per token. Default: true.
     pub(crate) listen: Option<bool>,
+}
+
+/// How people are told.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Delivery {
+    /// Warnings that no route names are told together once in this, without a sound; `0s`: never. Default: `30m`.
+    pub(crate) digest_every: Option<Words>,
+    /// Nothing is sent but test messages; `atalaya incidents --would-tell` lists the rest. Default: false.
+    pub(crate) dry_run: Option<bool>,
 }
 
 /// What it says of itself.

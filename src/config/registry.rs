@@ -272,6 +272,7 @@ impl<'a> Check<'a> {
                     notify: self.notify(file, index, raw),
                     severity: raw.severity.as_ref().map(severities).unwrap_or_default(),
                     self_registered: false,
+                    timeout: Some(spec.timeout),
                     aliases,
                 };
                 agents.push(Agent { subject: Arc::new(subject), spec: Arc::new(spec) });
@@ -355,6 +356,7 @@ impl<'a> Check<'a> {
             repeat: SignedDuration::from_hours(4),
             acknowledge_for: SignedDuration::from_hours(8),
             join_within: SignedDuration::from_secs(30),
+            digest_every: self.fixed.daemon.delivery.digest_every,
             critical_lifetime: SignedDuration::from_hours(24),
             warning_lifetime: SignedDuration::from_hours(2),
         };

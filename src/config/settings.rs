@@ -25,17 +25,19 @@ pub struct Daemon {
     pub log: Log,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Delivery {
+    /// Zero: no digest.
+    pub digest_every: SignedDuration,
+    /// Nothing is sent but test messages.
+    pub dry_run: bool,
+}
+
 #[derive(Debug, Clone)]
 pub struct Node {
     pub name: Text,
     pub timezone: TimeZone,
     pub state_dir: PathBuf,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Delivery {
-    /// Nothing is sent but test messages.
-    pub dry_run: bool,
 }
 
 #[derive(Debug, Clone)]

@@ -58,6 +58,7 @@ fn subject(name: &str) -> Arc<Subject> {
         notify: Vec::new(),
         severity: Vec::new(),
         self_registered: false,
+        timeout: None,
         aliases: vec!["002".parse().expect("a name")],
     })
 }
@@ -123,6 +124,8 @@ fn incident(id: u64) -> Incident {
         steps_told: 0,
         next_step_at: Some(at("03:28:34.131")),
         repeat_at: Some(at("07:13:35")),
+        unrest: None,
+        digest: None,
     }
 }
 
@@ -383,6 +386,7 @@ fn who_would_be_told_is_what_the_desk_would_do() {
         repeat: SignedDuration::from_hours(4),
         acknowledge_for: SignedDuration::from_hours(8),
         join_within: SignedDuration::from_secs(30),
+        digest_every: SignedDuration::ZERO,
         critical_lifetime: SignedDuration::from_hours(24),
         warning_lifetime: SignedDuration::from_hours(2),
     };

@@ -17,6 +17,7 @@ pub enum Stage {
     Group,
     Repeat,
     Acknowledge,
+    Flapping,
     Delivery,
     /// Somebody asked: pause, resolve, silence, apply.
     Command,
@@ -25,7 +26,7 @@ pub enum Stage {
 }
 
 impl Stage {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Verdict,
         Self::Incident,
         Self::Route,
@@ -33,6 +34,7 @@ impl Stage {
         Self::Group,
         Self::Repeat,
         Self::Acknowledge,
+        Self::Flapping,
         Self::Delivery,
         Self::Command,
         Self::Registry,
@@ -47,6 +49,7 @@ impl Stage {
             Self::Group => "group",
             Self::Repeat => "repeat",
             Self::Acknowledge => "acknowledge",
+            Self::Flapping => "flapping",
             Self::Delivery => "delivery",
             Self::Command => "command",
             Self::Registry => "registry",

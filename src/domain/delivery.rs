@@ -208,8 +208,9 @@ pub struct Delivery {
     pub failed_over: bool,
 }
 
-/// Glyphs that a message may begin with: trouble, warning, deafness, over, no longer watched, test.
-pub const GLYPHS: [&str; 6] = ["🔴", "🟡", "⚪", "✅", "⏸", "🔔"];
+/// Glyphs that a message may begin with: trouble, warning, deafness, over, no longer watched, test,
+/// flapping, digest.
+pub const GLYPHS: [&str; 8] = ["🔴", "🟡", "⚪", "✅", "⏸", "🔔", "🔁", "🗂"];
 
 /// Events that a machine receiver may be posted.
 pub const EVENTS: [&str; 6] = ["opened", "updated", "acknowledged", "resolved", "repeated", "test"];

@@ -50,6 +50,36 @@ pub struct Acknowledgement {
     pub until: Timestamp,
 }
 
+/// How restless a watch is (docs/BEHAVIOUR.md 9, "Flapping"). The incident of its newest change carries it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Unrest {
+    /// Moments of the newest changes of the watch, whatever incident they were of, newest last (bounded).
+    pub changes: Vec<Timestamp>,
+    pub flapping: Option<Flapping>,
+}
+
+/// What of an incident the digest of warnings tells (docs/BEHAVIOUR.md 9, "Digest").
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Digest {
+    /// The end of the period whose digest has news of it; none: all is told.
+    pub due: Option<Timestamp>,
+    /// Its opening was told in a digest.
+    pub told: bool,
+}
+
+/// Single changes are quiet until the watch is steady.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Flapping {
+    /// The first of the changes that made it so.
+    pub since: Timestamp,
+    /// Changes since then.
+    pub count: u32,
+    /// What weighs more than this ends it.
+    pub severity: Severity,
+    /// What was told last: none, that it is well.
+    pub told: Option<Condition>,
+}
+
 /// Why an incident ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ending {
@@ -94,6 +124,8 @@ pub struct Incident {
     pub next_step_at: Option<Timestamp>,
     /// When machines that were told of it hear of it again. People's repeats are their group's.
     pub repeat_at: Option<Timestamp>,
+    pub unrest: Option<Unrest>,
+    pub digest: Option<Digest>,
 }
 
 /// One step of a route's chain: `then = [{ after = "15m", to = ["hook"] }]`.

@@ -75,7 +75,7 @@ impl Diff {
 
 /// The line on which it stands does not matter: whoever adds one above changes nobody below.
 fn is_same(one: &Agent, other: &Agent) -> bool {
-    let Subject { watch, name, origin: _, notify, severity, self_registered, aliases } =
+    let Subject { watch, name, origin: _, notify, severity, self_registered, timeout: _, aliases } =
         &*one.subject;
     one.spec == other.spec
         && *watch == other.subject.watch
@@ -129,6 +129,7 @@ mod tests {
                     notify: Vec::new(),
                     severity: Vec::new(),
                     self_registered: false,
+                    timeout: None,
                     aliases: Vec::new(),
                 }),
                 spec: Arc::new(agent::Spec {
@@ -156,6 +157,7 @@ mod tests {
                 repeat: SignedDuration::ZERO,
                 acknowledge_for: SignedDuration::ZERO,
                 join_within: SignedDuration::ZERO,
+                digest_every: SignedDuration::ZERO,
                 critical_lifetime: SignedDuration::ZERO,
                 warning_lifetime: SignedDuration::ZERO,
             }),

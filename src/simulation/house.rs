@@ -90,6 +90,7 @@ pub(super) fn subject(name: &str) -> Subject {
         notify: Vec::new(),
         severity: Vec::new(),
         self_registered: false,
+        timeout: None,
         aliases: Vec::new(),
     }
 }
@@ -115,6 +116,7 @@ fn settings() -> desk::Settings {
         repeat: SignedDuration::from_hours(4),
         acknowledge_for: SignedDuration::from_hours(8),
         join_within: SignedDuration::from_secs(30),
+        digest_every: SignedDuration::ZERO,
         critical_lifetime: SignedDuration::from_hours(24),
         warning_lifetime: SignedDuration::from_hours(2),
     }

@@ -193,7 +193,7 @@ impl Running {
             return;
         };
         let settings = &self.context.wanted().desk;
-        let reopen_after = self.context.clock.now() - settings.reopen;
+        let reopen_after = self.context.clock.now() - settings.remembers();
         let work = async move {
             let ask = |reply| recorder::Message::Desk { reopen_after, reply };
             match recorder.call(ask, None).await {

@@ -10,7 +10,7 @@ use crate::domain::{
     delivery::{Body, Button, Delivery, Message, Span, State},
     detector::Rhythm,
     id::{DeliveryId, GroupId, IncidentId, Kind, Origin, ReceiverId, SourceId, WatchId},
-    incident::{Acknowledgement, Ending, Incident, Severity, Step},
+    incident::{Acknowledgement, Digest, Ending, Flapping, Incident, Severity, Step, Unrest},
     silence::{Silence, Target},
     text::Text,
     watch::{
@@ -44,6 +44,7 @@ pub(super) fn incident(id: u64, watch: &WatchId, condition: Condition) -> Incide
             notify: vec![ReceiverId::new("hook")],
             severity: vec![(Condition::Degraded, Severity::Critical)],
             self_registered: true,
+            timeout: Some(SignedDuration::from_secs(90)),
             aliases: vec!["agent:002".parse().expect("a name")],
         }),
         condition,
@@ -69,6 +70,16 @@ pub(super) fn incident(id: u64, watch: &WatchId, condition: Condition) -> Incide
         steps_told: 1,
         next_step_at: Some(at(900)),
         repeat_at: Some(at(77)),
+        digest: Some(Digest { due: Some(at(1_800)), told: true }),
+        unrest: Some(Unrest {
+            changes: vec![at(1), at(4)],
+            flapping: Some(Flapping {
+                since: at(1),
+                count: 7,
+                severity: Severity::Critical,
+                told: Some(Condition::Down),
+            }),
+        }),
     }
 }
 

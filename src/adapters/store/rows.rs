@@ -26,7 +26,7 @@ use crate::domain::{
     delivery::{Body, Button, Event, Message, Span},
     detector::Rhythm,
     id::{DeliveryId, GroupId, IncidentId, Name, Origin, ReceiverId, SourceId, WatchId},
-    incident::{Acknowledgement, Ending, Incident, Severity, Step},
+    incident::{Acknowledgement, Digest, Ending, Flapping, Incident, Severity, Step, Unrest},
     silence::{Silence, Target},
     text::Text,
     watch::{
@@ -321,7 +321,7 @@ choice!(OriginRow as "Origin" of Origin {
     Default(Word),
 });
 
-record!(Subject { watch, name, origin, notify, severity, self_registered, aliases });
+record!(Subject { watch, name, origin, notify, severity, self_registered, timeout, aliases });
 
 choice!(CauseRow as "Cause" of Cause {
     Silence { last: Option<Timestamp>, limit: SignedDuration },
@@ -359,8 +359,13 @@ record!(Incident {
     steps_told,
     next_step_at,
     repeat_at,
+    unrest,
+    digest,
 });
 record!(Acknowledgement { by, reason, at, until });
+record!(Digest { due, told });
+record!(Unrest { changes, flapping });
+record!(Flapping { since, count, severity, told });
 record!(Step { after, to });
 choice!(EndingRow as "Ending" of Ending {
     Recovered,

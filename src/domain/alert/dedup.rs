@@ -54,7 +54,7 @@ pub fn rule<'a>(
 /// What an agent says of itself and what its tower says of its watch (`unwatched`) end each their own
 /// kind of trouble: a watch that nobody keeps resolves nothing. A part of atalaya has one voice. Whatever is
 /// removed ends altogether.
-fn governs(flip: &Flip, condition: Condition) -> bool {
+pub fn governs(flip: &Flip, condition: Condition) -> bool {
     let one_voice = flip.subject.watch.kind != Kind::Agent;
     flip.cause == Cause::Removed
         || one_voice

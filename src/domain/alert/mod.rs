@@ -11,9 +11,9 @@ pub mod group;
 pub mod route;
 pub mod wording;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
-use super::{id::ReceiverId, text::Text};
+use super::{id::ReceiverId, text::Text, watch::Condition};
 
 /// Why a receiver hears of an incident: what makes a message ring
 /// (docs/BEHAVIOUR.md 9, "What rings").
@@ -38,6 +38,14 @@ pub enum Reason {
     Repeated,
     /// The next step of the chain: nobody had acknowledged.
     Escalated,
+    /// It changes so often that single changes stay quiet from now on.
+    Flapping,
+    /// It kept changing, and has been as it is now for long enough.
+    Steady {
+        since: Timestamp,
+        /// What was told last: none, that it is well.
+        told: Option<Condition>,
+    },
     /// Another receiver did not take it.
     FailedOver {
         from: ReceiverId,
@@ -46,6 +54,16 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// Whether it is told even of what is over.
+    pub fn outlasts(&self) -> bool {
+        matches!(self, Self::Flapping | Self::Steady { .. })
+    }
+
+    /// Whether a message with so many open members rings for it; that all is well makes no sound.
+    pub fn rings(&self, open: usize) -> bool {
+        0 < open || matches!(self, Self::Flapping)
+    }
+
     /// The rule, as `why` names it.
     pub fn rule(&self) -> String {
         match self {
@@ -59,6 +77,8 @@ impl Reason {
             }
             Self::Repeated => "repeat: rings".into(),
             Self::Escalated => "not acknowledged: the next step of the chain".into(),
+            Self::Flapping => "flapping: rings once, single changes are quiet".into(),
+            Self::Steady { .. } => "steady again: decided as if it opened now".into(),
             Self::FailedOver { from, why } => format!("{from} did not take it: {why}"),
         }
     }

@@ -40,6 +40,8 @@ pub(super) struct Batch {
     pub(super) incidents: BTreeSet<IncidentId>,
     pub(super) groups: BTreeMap<GroupId, Touch>,
     pub(super) silences: BTreeSet<u64>,
+    /// Incidents of which the digest is due.
+    pub(super) digest: BTreeSet<IncidentId>,
 }
 
 /// One link of the chain of reasons, without its words.
@@ -59,6 +61,7 @@ impl Batch {
             incidents: BTreeSet::new(),
             groups: BTreeMap::new(),
             silences: BTreeSet::new(),
+            digest: BTreeSet::new(),
         }
     }
 
@@ -99,6 +102,7 @@ pub(super) struct Owed {
 impl Desk {
     /// Writes what the batch changed: incidents first, so that what ended makes room for what opened.
     pub(super) fn close(&mut self, mut batch: Batch) -> Vec<Write> {
+        self.send_digest(&mut batch);
         let mut writes = Vec::with_capacity(batch.rows.len() + batch.incidents.len() + 8);
         for id in &batch.incidents {
             self.books.wind_incident(*id, self.settings.reopen);
@@ -127,7 +131,8 @@ impl Desk {
         }
         let (now, fresh) = (batch.now, group.revision == 0);
         let open = self.books.open_members(id);
-        let rings = touch.ring.is_some() && 0 < open;
+        let spoken = touch.ring.as_ref().filter(|it| 0 < open || it.outlasts());
+        let rings = spoken.is_some_and(|it| it.rings(open));
         if let Some(group) = self.books.group_mut(id) {
             if rings {
                 group.rang_at = now;
@@ -136,11 +141,11 @@ impl Desk {
                 group.members_at_ring = group.members.len();
             }
         }
-        let mut message = self.render(id, touch.ring.as_ref().filter(|_| rings), now);
-        if fresh && !rings {
+        let mut message = self.render(id, spoken, now);
+        if fresh && spoken.is_none() {
             message = message.told_late();
         }
-        let body = if rings || fresh {
+        let body = if spoken.is_some() || fresh {
             Body::New { message: message.clone(), rings }
         } else {
             Body::Edit { message: message.clone() }

@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::later;
+use super::{
+    flap::{STEADY_MIN, steady_at},
+    later,
+};
 use crate::domain::{
     alert::group::Group,
     id::{GroupId, IncidentId, ReceiverId, WatchId},
@@ -132,13 +135,14 @@ impl Books {
         self.groups.insert(group.id, group);
     }
 
-    /// Makes an open incident a member of a group.
+    /// Makes an incident a member of a group.
     pub(super) fn join(&mut self, incident: IncidentId, id: GroupId) {
         let Some(group) = self.groups.get_mut(&id) else { return };
+        let open = self.incidents.get(&incident).is_some_and(|it| it.resolved.is_none());
         group.members.push(incident);
         self.groups_of.entry(incident).or_default().insert(id);
         let count = self.counts.entry(id).or_default();
-        *count = Count { known: count.known + 1, open: count.open + 1 };
+        *count = Count { known: count.known + 1, open: count.open + usize::from(open) };
         self.index_joinable(id);
     }
 
@@ -237,11 +241,13 @@ impl Books {
 
     pub(super) fn wind_incident(&mut self, id: IncidentId, reopen: SignedDuration) {
         let at = self.incidents.get(&id).and_then(|it| {
+            let soon = [steady_at(it), it.digest.and_then(|it| it.due)];
+            let soon = soon.into_iter().flatten().min();
             if let Some((at, _)) = &it.resolved {
-                return Some(later(*at, reopen));
+                return soon.or(Some(later(*at, reopen.max(STEADY_MIN))));
             }
             let acknowledged = it.acknowledgement.as_ref().map(|it| it.until);
-            [acknowledged, it.next_step_at, it.repeat_at].into_iter().flatten().min()
+            [acknowledged, it.next_step_at, it.repeat_at, soon].into_iter().flatten().min()
         });
         self.set_alarm(Due::Incident(id), at);
     }

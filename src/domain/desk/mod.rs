@@ -9,6 +9,8 @@
 mod ask;
 mod batch;
 mod books;
+mod digest;
+mod flap;
 mod tell;
 mod time;
 
@@ -16,6 +18,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use batch::{Batch, Ruled};
 use books::Books;
+use flap::Carried;
 
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 
@@ -54,9 +57,18 @@ pub struct Settings {
     pub acknowledge_for: SignedDuration,
     /// Members that come within this join a message by editing it (30 s).
     pub join_within: SignedDuration,
+    /// Warnings that no route names are told together once in this; zero: never (30 m).
+    pub digest_every: SignedDuration,
     /// Lifetimes of deliveries (24 h, 2 h).
     pub critical_lifetime: SignedDuration,
     pub warning_lifetime: SignedDuration,
+}
+
+impl Settings {
+    /// Incidents that ended longer ago are never needed again.
+    pub fn remembers(&self) -> SignedDuration {
+        self.reopen.max(flap::STEADY_MAX)
+    }
 }
 
 /// What the store kept of a desk.
@@ -225,18 +237,28 @@ impl Desk {
         if !restates || !ruling.ends.is_empty() || !same {
             decide_verdict(flip, about, &wording::rule(&flip.cause), batch);
         }
+        let carried = self.take_unrest(flip, &ruling, batch);
         for (id, ending) in ruling.ends {
             self.end(id, flip.at, ending, batch);
         }
         match ruling.opens {
             Opens::Nothing => {}
             Opens::Same(id) => self.update(id, flip, batch),
-            Opens::Again(id) => self.relapse(id, flip, batch),
-            Opens::New(condition) => self.open(condition, flip, batch),
+            Opens::Again(id) => self.relapse(id, flip, carried.as_ref(), batch),
+            Opens::New(condition) => self.open(condition, flip, carried.as_ref(), batch),
+        }
+        if let (Some(carried), Some(id)) = (carried, about) {
+            self.changed(id, &carried, batch);
         }
     }
 
-    fn open(&mut self, condition: Condition, flip: &Flip, batch: &mut Batch) {
+    fn open(
+        &mut self,
+        condition: Condition,
+        flip: &Flip,
+        carried: Option<&Carried>,
+        batch: &mut Batch,
+    ) {
         self.last.incident += 1;
         let id = IncidentId(self.last.incident);
         let severity = flip.subject.severity_of(condition);
@@ -260,7 +282,10 @@ impl Desk {
             steps_told: 0,
             next_step_at: None,
             repeat_at: None,
+            unrest: None,
+            digest: None,
         });
+        self.hand_on(id, carried, batch);
         let own = flip.subject.severity.iter().any(|(it, _)| *it == condition);
         let (rule, origin) = if own {
             (format!("severity of {condition} for this watch"), flip.subject.origin.clone())
@@ -271,10 +296,17 @@ impl Desk {
         self.tell(id, &Reason::Opened, batch);
     }
 
-    fn relapse(&mut self, id: IncidentId, flip: &Flip, batch: &mut Batch) {
+    fn relapse(
+        &mut self,
+        id: IncidentId,
+        flip: &Flip,
+        carried: Option<&Carried>,
+        batch: &mut Batch,
+    ) {
         let resolved = self.books.incident(id).and_then(|it| it.resolved.as_ref());
         let back_at = resolved.map_or(flip.at, |(at, _)| *at);
         self.books.reopen(id);
+        self.hand_on(id, carried, batch);
         let Some(incident) = self.books.incident_mut(id) else { return };
         incident.acknowledgement = None;
         incident.occurrences = incident.occurrences.saturating_add(1);
@@ -333,6 +365,7 @@ impl Desk {
         let outcome = format!("{id} {before} → {severity}");
         self.decide_incident(id, &outcome, "the registry says so", origin, batch);
         if before < severity {
+            self.rise(id, severity, batch);
             self.tell(id, &Reason::Rose, batch);
         } else {
             self.show(id, "updated", batch);
@@ -347,6 +380,7 @@ impl Desk {
         let origin = Origin::Default("resolve");
         self.decide_incident(id, &format!("{id} resolved"), &rule, origin, batch);
         self.show(id, "resolved", batch);
+        self.end_in_digest(id, batch);
         let Some(incident) = self.books.incident(id) else { return };
         if incident.acknowledgement.is_some() && !untold {
             for group in self.books.groups_of(id).map(|it| it.id) {
@@ -536,6 +570,7 @@ mod tests {
             repeat: SignedDuration::from_hours(4),
             acknowledge_for: SignedDuration::from_hours(8),
             join_within: SignedDuration::from_secs(30),
+            digest_every: SignedDuration::ZERO,
             critical_lifetime: SignedDuration::from_hours(24),
             warning_lifetime: SignedDuration::from_hours(2),
         };
@@ -563,6 +598,7 @@ mod tests {
                 _ => Vec::new(),
             },
             self_registered: name.starts_with("auto"),
+            timeout: None,
             aliases: Vec::new(),
         })
     }
@@ -815,6 +851,105 @@ mod tests {
         assert!(story.model.groups[&GroupId(1)].closed);
     }
 
+    /// Six changes within five minutes; the sixth is that it is up.
+    const RESTLESS: [(&str, &str); 6] = [
+        ("0 down mary", "hook opened#1; phone! Mary is down: silent since 03:10:30"),
+        ("60 up mary", "hook resolved#1; phone~ Mary is back: down 1 min, 03:12 to 03:13"),
+        ("120 down mary", "hook opened#1; phone! Mary is down again: 1 min after coming back"),
+        ("180 up mary", "hook resolved#1; phone~ Mary is back: down 1 min, 03:14 to 03:15"),
+        ("240 down mary", "hook opened#1; phone! Mary is down again: 1 min after coming back"),
+        ("300 up mary", "hook resolved#1; phone! Mary keeps falling: 6 changes in 5 min, now up"),
+    ];
+
+    #[test]
+    fn what_keeps_falling_is_told_once_and_ends_steady() {
+        let mut steps = RESTLESS.to_vec();
+        steps.extend([
+            ("360 down mary", "phone~ Mary keeps falling: 7 changes in 6 min, now down"),
+            ("420 up mary", "phone~ Mary keeps falling: 8 changes in 7 min, now up"),
+            ("1019 tick", ""),
+            ("1020 tick", "phone. Mary is steady again: up for 10 min (last told: up)"),
+            ("1100 down mary", "hook opened#2; phone! Mary is down: silent since 03:28:50"),
+        ]);
+        let story = check(settings(with_hook), &steps);
+        let quiet =
+            "held | flapping since 03:12: quiet until a verdict holds 10m | default: flapping";
+        let why = story.why("mary");
+        assert_eq!(why.iter().filter(|it| *it == quiet).count(), 2, "{why:#?}");
+        assert!(why.contains(&"flapping | 6 changes within 1h | default: flapping".into()));
+        assert!(why.contains(&"steady | its verdict held 10m | default: flapping".into()));
+    }
+
+    #[test]
+    fn what_keeps_falling_and_ends_dead_rings_again() {
+        let mut steps = RESTLESS.to_vec();
+        steps.extend([
+            ("360 down mary", "phone~ Mary keeps falling: 7 changes in 6 min, now down"),
+            ("960 tick", "hook opened#1; phone! Mary is down again: silent since 03:16:30"),
+            (
+                "2000 up mary",
+                "hook resolved#1; phone~ Mary is back: down 27 min 20 s, 03:18 to 03:45",
+            ),
+        ]);
+        let story = check(settings(with_hook), &steps);
+        let row = story.model.deliveries.iter().rfind(|it| matches!(it.body, Body::New { .. }));
+        let lines = format!("{:?}", row.unwrap().body.message().unwrap().lines);
+        assert!(lines.contains("has been so for 10 min now (last told: up)"), "{lines}");
+    }
+
+    #[test]
+    fn another_trouble_of_a_restless_watch_is_quiet_too_unless_it_is_worse() {
+        let mut steps = RESTLESS.to_vec();
+        steps.extend([
+            ("360 stalled mary", "phone~ Mary keeps falling: 7 changes in 6 min, now stalled"),
+            ("400 down mary", "phone~ Mary keeps falling: 8 changes in 6 min 40 s, now down"),
+            ("440 paused mary", "phone~ Mary is paused: was down 40 s, 03:18 to 03:19"),
+            ("441 down mary", "hook opened#3; phone! Mary is down: silent since 03:17:51"),
+        ]);
+        check(settings(with_hook), &steps);
+        let story = check(
+            settings(|_| ()),
+            &[
+                ("0 down soft", ""),
+                ("10 up soft", ""),
+                ("20 down soft", ""),
+                ("30 up soft", ""),
+                ("40 down soft", ""),
+                ("50 up soft", ""),
+                ("60 failed soft", "phone! Soft has failed: exit 3 at 03:13:00"),
+            ],
+        );
+        let why = story.why("soft").join("\n");
+        assert!(why.contains("flapping ended | rise in severity: told at once"), "{why}");
+    }
+
+    /// One of three keeps falling: it gets a message of its own; silenced, it says nothing of it.
+    #[test]
+    fn flapping_leaves_the_message_of_the_others_and_heeds_a_silence() {
+        let mut story = check(
+            settings(|_| ()),
+            &[("0 down a b", "phone! 2 agents are down since 03:12 (A first)")],
+        );
+        for (second, verb) in [(60, "up"), (120, "down"), (180, "up"), (240, "down")] {
+            story.step(&format!("{second} {verb} a"));
+        }
+        let rows: Vec<_> = story.step("300 up a").iter().map(said).collect();
+        assert_eq!(
+            rows,
+            ["phone~ B is down since 03:12", "phone! A keeps falling: 6 changes in 5 min, now up"]
+        );
+        let mut story = Story::new(settings(|_| ()));
+        story.step("0 silence agent/a");
+        for second in 0..10 {
+            let verb = if second % 2 == 0 { "down" } else { "up" };
+            assert_eq!(story.step(&format!("{} {verb} a", 10 + second)).len(), 0);
+        }
+        let rows: Vec<_> = story.step("30 unsilence 1").iter().map(said).collect();
+        assert_eq!(rows, [""; 0]);
+        let rows: Vec<_> = story.step("40 down a").iter().map(said).collect();
+        assert_eq!(rows, ["phone! A keeps falling: 6 changes in 25 s, now down"]);
+    }
+
     #[test]
     fn members_that_relapse_together_ring_once() {
         check(
@@ -999,6 +1134,85 @@ mod tests {
                 ("2 down own1", "hook opened#3"),
             ],
         );
+    }
+
+    fn with_digest(it: &mut Settings) {
+        it.receivers.push(receiver("hook", false, 45));
+        it.digest_every = SignedDuration::from_mins(30);
+    }
+
+    /// The first period of the stories ends at 03:30, 1080 s after their beginning.
+    #[test]
+    fn warnings_of_a_period_are_one_silent_message() {
+        let mut story = check(
+            settings(with_digest),
+            &[
+                ("0 degraded mary", ""),
+                ("10 down soft", ""),
+                ("20 down lisa", "phone! Lisa is down: silent since 03:10:50"),
+                ("70 up soft", ""),
+                ("1079 tick", ""),
+                ("1080 tick", "phone. Warnings 03:00 to 03:30: 2 new, 1 over"),
+                // Nothing happened in the next.
+                ("2880 tick", ""),
+                ("2900 up mary", ""),
+                ("4680 tick", "phone. Warnings 04:00 to 04:30: 1 over"),
+                ("9000 tick", ""),
+            ],
+        );
+        let first = story.model.deliveries.iter().find(|it| it.key.starts_with("digest")).unwrap();
+        assert_eq!(first.incidents, [IncidentId(1), IncidentId(2)]);
+        let line = |it: &Vec<_>| {
+            let headline = it.clone();
+            plain(&crate::domain::delivery::Message {
+                headline,
+                ..first.body.message().unwrap().clone()
+            })
+        };
+        let lines: Vec<String> = first.body.message().unwrap().lines.iter().map(line).collect();
+        assert_eq!(
+            lines,
+            [
+                "🟡 Mary is degraded: it says degraded since 03:12:00 (tower-1)",
+                "✅ Soft is back: down 1 min, 03:12 to 03:13 (tower-1)",
+            ]
+        );
+        let why = story.why("mary");
+        for outcome in ["in the digest", "told in the digest"] {
+            let rule = format!(
+                "{outcome} | warning: no route names it, digest of 03:30 | default: digest_every"
+            );
+            assert!(why.contains(&rule), "{why:#?}");
+        }
+        assert_eq!(story.step("9100 tick"), []);
+    }
+
+    #[test]
+    fn a_digest_leaves_out_what_is_silenced_or_became_worse() {
+        check(
+            settings(with_digest),
+            &[
+                ("0 degraded mary", ""),
+                ("10 degraded lisa", ""),
+                ("20 down lisa", "phone! Lisa is down: silent since 03:10:50"),
+                ("30 silence agent/mary", ""),
+                ("1080 tick", ""),
+                // The silence ends at 04:12:30: decided again.
+                ("3630 tick", ""),
+                ("4680 tick", "phone. Warnings 04:00 to 04:30: 1 new"),
+            ],
+        );
+        // A worse severity while silenced rings when the silence ends.
+        let mut story = Story::new(settings(with_digest));
+        story.step("0 silence agent/soft");
+        assert_eq!(story.step("10 down soft"), []);
+        let hard = Arc::new(Subject { severity: Vec::new(), ..(*subject("soft")).clone() });
+        let flip = Flip { subject: hard, ..story.flip("soft", "says_down", 60) };
+        let writes = story.desk.flips(&[flip], at(60));
+        story.model.apply(&writes);
+        assert_eq!(story.step("1080 tick"), []);
+        let rows: Vec<_> = story.step("3600 tick").iter().map(said).collect();
+        assert_eq!(rows, ["phone! Soft is down: silent since 03:10:40"]);
     }
 
     #[test]
@@ -1288,7 +1502,10 @@ mod tests {
     fn any_story_keeps_the_promises() {
         for first in 1..=40_u64 {
             let mut seed = first;
-            let mut story = Story::new(settings(with_chain));
+            let mut story = Story::new(settings(|it| {
+                with_chain(it);
+                it.digest_every = SignedDuration::from_mins(30);
+            }));
             let mut says: BTreeMap<String, Option<Condition>> = BTreeMap::new();
             let mut second = 0;
             for _ in 0..150 {

@@ -20,10 +20,10 @@ use crate::domain::{
 
 /// Why nobody may be disturbed by an incident now.
 pub(super) struct Muted {
-    stage: Stage,
-    rule: String,
-    origin: Origin,
-    silence: Option<u64>,
+    pub(super) stage: Stage,
+    pub(super) rule: String,
+    pub(super) origin: Origin,
+    pub(super) silence: Option<u64>,
 }
 
 impl Desk {
@@ -39,12 +39,17 @@ impl Desk {
         let Some(incident) = self.books.incident(id) else { return };
         let routed = route(&self.settings, &incident.subject, incident.severity);
         if routed.to.is_empty() {
+            if self.digest_instead(id, batch) {
+                return;
+            }
+            let Some(incident) = self.books.incident(id) else { return };
             let (watch, incident) = (&incident.watch, Some(id));
             let origin = routed.origin;
             let ruled = Ruled { watch, incident, stage: Stage::Route, origin, receiver: None };
             batch.decide(ruled, "not told", routed.rule);
             return;
         }
+        self.out_of_digest(id);
         for (receiver, origin) in &routed.to {
             let opened = *reason == Reason::Opened;
             let rule = if opened { routed.rule.to_owned() } else { reason.rule() };
@@ -89,7 +94,7 @@ impl Desk {
                 silence: Some(silence.id),
             });
         }
-        let held = incident.acknowledgement.as_ref()?;
+        let Some(held) = &incident.acknowledgement else { return self.flapping_mutes(incident) };
         let until = wording::clock(held.until, held.at, &self.settings.timezone);
         Some(Muted {
             stage: Stage::Acknowledge,
@@ -148,6 +153,8 @@ impl Desk {
             _ if !knows => "opened",
             Reason::Repeated => "repeated",
             Reason::Rose
+            | Reason::Flapping
+            | Reason::Steady { .. }
             | Reason::SilenceEnded { .. }
             | Reason::Unacknowledged { .. }
             | Reason::Escalated
@@ -222,7 +229,12 @@ impl Desk {
         voice
     }
 
-    fn open_group(&mut self, id: IncidentId, receiver: &ReceiverId, batch: &Batch) -> GroupId {
+    pub(super) fn open_group(
+        &mut self,
+        id: IncidentId,
+        receiver: &ReceiverId,
+        batch: &Batch,
+    ) -> GroupId {
         self.last.group += 1;
         let group = GroupId(self.last.group);
         if let Some(incident) = self.books.incident(id) {
@@ -301,6 +313,7 @@ fn stage(reason: &Reason) -> Stage {
         Reason::Opened | Reason::Relapsed { .. } | Reason::Rose | Reason::Escalated => Stage::Route,
         Reason::SilenceEnded { .. } => Stage::Silence,
         Reason::Unacknowledged { .. } => Stage::Acknowledge,
+        Reason::Flapping | Reason::Steady { .. } => Stage::Flapping,
         Reason::Repeated => Stage::Repeat,
         Reason::FailedOver { .. } => Stage::Delivery,
     }

@@ -7,6 +7,7 @@ use super::{
     Desk, Undelivered,
     batch::{Batch, Ruled},
     books::Due,
+    flap::steady_at,
     later,
 };
 use crate::domain::{
@@ -20,6 +21,15 @@ use crate::domain::{
 impl Desk {
     /// Does what time has made due: repeats, chain steps, ends of acknowledgements and silences.
     pub fn tick(&mut self, now: Timestamp) -> Vec<Write> {
+        let mut writes = self.pass(now);
+        // What is over and was still owed a message can be forgotten only once that is written.
+        if self.deadline().is_some_and(|it| it <= now) {
+            writes.extend(self.pass(now));
+        }
+        writes
+    }
+
+    fn pass(&mut self, now: Timestamp) -> Vec<Write> {
         let mut batch = Batch::new(now);
         for due in self.books.due(now) {
             match due {
@@ -39,7 +49,17 @@ impl Desk {
     fn tick_incident(&mut self, id: IncidentId, batch: &mut Batch) {
         let now = batch.now;
         let Some(incident) = self.books.incident_mut(id) else { return };
+        if steady_at(incident).is_some_and(|it| it <= now) {
+            self.become_steady(id, batch);
+            return;
+        }
+        if incident.digest.and_then(|it| it.due).is_some_and(|it| it <= now) {
+            batch.digest.insert(id);
+        }
         if incident.resolved.is_some() {
+            if batch.digest.contains(&id) {
+                return;
+            }
             self.forget(id, batch);
             return;
         }

@@ -4,7 +4,7 @@ pub mod agent;
 
 use std::{fmt, sync::Arc};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{
     id::{Name, Origin, ReceiverId, WatchId},
@@ -169,7 +169,7 @@ pub enum Cause {
     /// Silent since `last` (none: never heard), for longer than `limit`.
     Silence {
         last: Option<Timestamp>,
-        limit: jiff::SignedDuration,
+        limit: SignedDuration,
     },
     /// It was heard.
     Beat,
@@ -181,7 +181,7 @@ pub enum Cause {
     /// No progress since; with the limit that it broke.
     NoProgress {
         since: Timestamp,
-        limit: jiff::SignedDuration,
+        limit: SignedDuration,
     },
     /// The same progress so many times.
     Repeats {
@@ -227,6 +227,8 @@ pub struct Subject {
     pub severity: Vec<(Condition, Severity)>,
     /// It registered itself: its messages carry `[Forget]`.
     pub self_registered: bool,
+    /// Silence for longer than this is `down`; a part of atalaya has none.
+    pub timeout: Option<SignedDuration>,
     /// Further ids by which it goes; shown, and found by the search of names.
     pub aliases: Vec<Name>,
 }

@@ -269,6 +269,7 @@ pub(super) mod tests {
                 notify: vec![ReceiverId::new("telegram")],
                 severity: Vec::new(),
                 self_registered: false,
+                timeout: None,
                 aliases: Vec::new(),
             }),
             spec: Arc::new(Spec {
@@ -299,6 +300,7 @@ pub(super) mod tests {
                 repeat: SignedDuration::from_hours(4),
                 acknowledge_for: SignedDuration::from_hours(8),
                 join_within: SignedDuration::from_secs(30),
+                digest_every: SignedDuration::ZERO,
                 critical_lifetime: SignedDuration::from_hours(24),
                 warning_lifetime: SignedDuration::from_hours(2),
             }),

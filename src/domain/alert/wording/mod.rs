@@ -1,10 +1,13 @@
 //! Stage: wording. What a person reads on a phone (docs/BEHAVIOUR.md 9): the first line alone says
 //! who, what, since when; then what it means, what happens without you, what you can do.
 
+mod digest;
+mod flap;
 mod words;
 
 use jiff::Timestamp;
 
+pub use digest::digest;
 pub use words::{clock, rule, spoken, written};
 use words::{clock_seconds, fault, is, isolated, means, was};
 
@@ -41,10 +44,18 @@ pub struct Scene<'a> {
 pub fn message(scene: &Scene<'_>) -> Message {
     let open: Vec<&Incident> =
         scene.members.iter().copied().filter(|it| it.resolved.is_none()).collect();
-    match (open.as_slice(), scene.members) {
-        ([], [only]) => over_one(scene, only),
+    if let Some(message) = flap::flapping(scene, &open) {
+        return message;
+    }
+    if let (true, Some(Reason::Steady { since, told })) = (open.is_empty(), scene.reason) {
+        return flap::steady(scene, *since, *told);
+    }
+    let alone = scene.members.iter().all(|it| it.watch == scene.members[0].watch);
+    let last = scene.members.iter().max_by_key(|it| it.resolved.as_ref().map(|it| it.0));
+    match (open.as_slice(), last) {
+        ([], Some(last)) if alone => over_one(scene, last),
         ([], _) => over_many(scene),
-        ([only], [_]) => open_one(scene, only),
+        ([only], _) if alone => open_one(scene, only),
         (open, _) => open_many(scene, open),
     }
 }
@@ -166,7 +177,8 @@ fn why_again(scene: &Scene<'_>, it: &Incident) -> Option<String> {
     };
     let first = clock(it.opened_at, scene.now, &scene.settings.timezone);
     match scene.reason? {
-        Reason::Opened => None,
+        Reason::Opened | Reason::Flapping => None,
+        Reason::Steady { since, told } => Some(flap::settled(scene, *since, *told)),
         Reason::Relapsed { .. } => Some(format!("{ordinal} since {first}")),
         Reason::Rose => Some(format!("It is {} now", it.severity)),
         Reason::SilenceEnded { id } => Some(format!("Silence {id} has ended and it is still so")),

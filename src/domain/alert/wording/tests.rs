@@ -25,6 +25,7 @@ fn settings() -> Settings {
         repeat: SignedDuration::from_hours(4),
         acknowledge_for: SignedDuration::from_hours(8),
         join_within: SignedDuration::from_secs(30),
+        digest_every: SignedDuration::ZERO,
         critical_lifetime: SignedDuration::from_hours(24),
         warning_lifetime: SignedDuration::from_hours(2),
     }
@@ -42,6 +43,7 @@ fn incident(watch: &str, name: &str, condition: Condition, cause: Cause) -> Inci
             notify: Vec::new(),
             severity: Vec::new(),
             self_registered: name == "stray",
+            timeout: None,
             aliases: Vec::new(),
         }),
         condition,
@@ -59,6 +61,8 @@ fn incident(watch: &str, name: &str, condition: Condition, cause: Cause) -> Inci
         steps_told: 0,
         next_step_at: None,
         repeat_at: None,
+        unrest: None,
+        digest: None,
     }
 }
 
