@@ -298,7 +298,8 @@ impl Check<'_> {
     }
 }
 
-fn timezone(name: &str) -> Result<TimeZone, Refused> {
+/// An IANA name; `Err` says what is wrong and how to mend it.
+pub(super) fn timezone(name: &str) -> Result<TimeZone, Refused> {
     TimeZone::get(name).map_err(|_| {
         let known: Vec<String> = jiff::tz::db().available().map(|it| it.to_string()).collect();
         let near = nearest(name, known.iter().map(String::as_str));

@@ -12,6 +12,7 @@ mod document;
 mod environment;
 mod layers;
 mod locate;
+mod maintenance;
 mod raw;
 mod receivers;
 mod registry;

@@ -177,6 +177,7 @@ pub(crate) struct Registry {
     pub(crate) agent: Option<Vec<Agent>>,
     pub(crate) route: Option<Vec<Route>>,
     pub(crate) receiver: Option<Vec<Receiver>>,
+    pub(crate) maintenance: Option<Vec<Maintenance>>,
 }
 
 /// What holds where an entry says nothing.
@@ -305,6 +306,29 @@ pub(crate) struct Route {
     pub(crate) to: Option<Vec<String>>,
     /// Who is told later, unless somebody acknowledged.
     pub(crate) then: Option<Vec<Step>>,
+}
+
+/// A window in which nothing of some watches rings: once (`from` and `until`), or by `cron` and `for`.
+/// What is still so at its end is told then.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Maintenance {
+    /// `kind/name`, with `*` where many are meant, such as `agent/worker-*`; `*` is everything.
+    #[schemars(required)]
+    pub(crate) watch: Option<String>,
+    /// Begins at this moment, RFC 3339.
+    pub(crate) from: Option<String>,
+    /// Ends at this moment, RFC 3339.
+    pub(crate) until: Option<String>,
+    /// Begins at each moment that this expression names: `0 2 * * SUN`.
+    pub(crate) cron: Option<String>,
+    /// How long each window lasts.
+    #[serde(rename = "for")]
+    pub(crate) for_: Option<Words>,
+    /// IANA name, for `cron`. Default: `[node] timezone`.
+    pub(crate) timezone: Option<String>,
+    /// For those who ask why nothing rang.
+    pub(crate) reason: Option<String>,
 }
 
 /// One step of an escalation.

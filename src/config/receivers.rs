@@ -279,7 +279,10 @@ pub(crate) fn routes(
             let at_to = steps!["route", index, "to"];
             let route = route::Route {
                 severity: raw.severity.iter().flatten().map(|it| severity(*it)).collect(),
-                pattern: raw.pattern.as_deref().and_then(|it| pattern(file, index, it, findings)),
+                pattern: raw.pattern.as_deref().and_then(|it| {
+                    let at = steps!["route", index, "match"];
+                    pattern(file, &at, "match", it, findings)
+                }),
                 to: receivers.named(fixed, file, &at_to, to, findings),
                 then: later(fixed, file, index, raw, receivers, findings),
                 origin: file.origin(&at),
@@ -291,26 +294,32 @@ pub(crate) fn routes(
 }
 
 /// `kind/name` with `*`; none for a pattern that every watch matches.
-fn pattern(file: &File, index: usize, text: &str, findings: &mut Vec<Finding>) -> Option<String> {
+pub(super) fn pattern(
+    file: &File,
+    at: &[Step<'_>],
+    key: &str,
+    text: &str,
+    findings: &mut Vec<Finding>,
+) -> Option<String> {
     if matches!(text, "*" | "*/*") {
         return None;
     }
-    let place = || file.document.value(&steps!["route", index, "match"]);
+    let place = || file.document.value(at);
     let kinds = Kind::ALL.map(Kind::word);
     let Some((kind, name)) = text.split_once('/') else {
         let shown: String = text.chars().take(40).collect();
-        let message = "`match` takes kind/name".to_owned();
+        let message = format!("`{key}` takes kind/name");
         findings.push(Finding::error(place(), message, format!("write \"agent/{shown}\"")));
         return None;
     };
     if kind != "*" && !kinds.contains(&kind) {
         let shown: String = kind.chars().take(40).collect();
-        let message = format!("`match`: unknown kind {shown:?}");
+        let message = format!("`{key}`: unknown kind {shown:?}");
         findings.push(Finding::error(place(), message, nearest(kind, kinds.into_iter())));
         return None;
     }
     if name.replace('*', "x").parse::<Name>().is_err() {
-        let message = "`match`: no name looks like this".to_owned();
+        let message = format!("`{key}`: no name looks like this");
         findings.push(Finding::error(place(), message, "such as \"agent/worker-*\""));
         return None;
     }

@@ -13,7 +13,7 @@ use secrecy::SecretString;
 use super::{
     document::{Document, Step, steps},
     layers::Clocks,
-    raw,
+    maintenance, raw,
     receivers::{self, Receivers},
     report::{Finding, Level, Place, Report, has_errors},
     settings::{Daemon, Receiver},
@@ -352,6 +352,7 @@ impl<'a> Check<'a> {
             timezone: node.timezone.clone(),
             receivers: self.receivers.of_desk(),
             routes: receivers::routes(self.fixed, self.files, self.receivers, self.findings),
+            maintenance: maintenance::windows(self.fixed, self.files, self.findings),
             reopen: SignedDuration::from_mins(10),
             repeat: SignedDuration::from_hours(4),
             acknowledge_for: SignedDuration::from_hours(8),

@@ -84,6 +84,10 @@ pub fn of_incident(
         next.push(NextView::at(held.until, what));
         return next;
     }
+    if let Some(until) = incident.maintenance_until {
+        next.push(NextView::at(until, "maintenance ends; what is still so then rings"));
+        return next;
+    }
     if let (Some(at), Some(step)) = (incident.next_step_at, incident.chain.get(incident.steps_told))
     {
         let to: Vec<String> = step.to.iter().map(ToString::to_string).collect();

@@ -125,6 +125,7 @@ fn incident(id: u64) -> Incident {
         next_step_at: Some(at("03:28:34.131")),
         repeat_at: Some(at("07:13:35")),
         unrest: None,
+        maintenance_until: None,
         digest: None,
     }
 }
@@ -387,6 +388,7 @@ fn who_would_be_told_is_what_the_desk_would_do() {
         acknowledge_for: SignedDuration::from_hours(8),
         join_within: SignedDuration::from_secs(30),
         digest_every: SignedDuration::ZERO,
+        maintenance: Vec::new(),
         critical_lifetime: SignedDuration::from_hours(24),
         warning_lifetime: SignedDuration::from_hours(2),
     };

@@ -14,6 +14,7 @@ pub enum Stage {
     Incident,
     Route,
     Silence,
+    Maintenance,
     Group,
     Repeat,
     Acknowledge,
@@ -26,11 +27,12 @@ pub enum Stage {
 }
 
 impl Stage {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Verdict,
         Self::Incident,
         Self::Route,
         Self::Silence,
+        Self::Maintenance,
         Self::Group,
         Self::Repeat,
         Self::Acknowledge,
@@ -46,6 +48,7 @@ impl Stage {
             Self::Incident => "incident",
             Self::Route => "route",
             Self::Silence => "silence",
+            Self::Maintenance => "maintenance",
             Self::Group => "group",
             Self::Repeat => "repeat",
             Self::Acknowledge => "acknowledge",

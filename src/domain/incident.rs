@@ -124,6 +124,8 @@ pub struct Incident {
     pub next_step_at: Option<Timestamp>,
     /// When machines that were told of it hear of it again. People's repeats are their group's.
     pub repeat_at: Option<Timestamp>,
+    /// A maintenance window muted it: decided again when that ends.
+    pub maintenance_until: Option<Timestamp>,
     pub unrest: Option<Unrest>,
     pub digest: Option<Digest>,
 }

@@ -2,6 +2,7 @@
 //! library and jiff only; time is an argument; a transition cannot fail.
 
 pub mod alert;
+pub mod calendar;
 pub mod decision;
 pub mod delivery;
 pub mod desk;
@@ -9,6 +10,7 @@ pub mod detector;
 pub mod hearing;
 pub mod id;
 pub mod incident;
+pub mod maintenance;
 pub mod outbox;
 pub mod registry;
 pub mod restart;

@@ -158,6 +158,7 @@ mod tests {
                 acknowledge_for: SignedDuration::ZERO,
                 join_within: SignedDuration::ZERO,
                 digest_every: SignedDuration::ZERO,
+                maintenance: Vec::new(),
                 critical_lifetime: SignedDuration::ZERO,
                 warning_lifetime: SignedDuration::ZERO,
             }),

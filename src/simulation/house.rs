@@ -117,6 +117,7 @@ fn settings() -> desk::Settings {
         acknowledge_for: SignedDuration::from_hours(8),
         join_within: SignedDuration::from_secs(30),
         digest_every: SignedDuration::ZERO,
+        maintenance: Vec::new(),
         critical_lifetime: SignedDuration::from_hours(24),
         warning_lifetime: SignedDuration::from_hours(2),
     }

@@ -63,6 +63,8 @@ async fn judges_on(daemon: &Daemon, beating: &Beating, says: &[&str]) {
         assert!(detail.contains(words), "{words}: {detail}");
         assert!(daemon.logs().contains(words), "{words}: {}", daemon.logs());
     }
+    // One who was never heard since the start is waited for, not missed.
+    daemon.verdict("mary", "up", SOON).await;
     beating.silence("mary");
     daemon.verdict("mary", "down", SOON).await;
     daemon.verdict("lisa", "up", SOON).await;

@@ -70,6 +70,7 @@ pub(super) fn incident(id: u64, watch: &WatchId, condition: Condition) -> Incide
         steps_told: 1,
         next_step_at: Some(at(900)),
         repeat_at: Some(at(77)),
+        maintenance_until: Some(at(900)),
         digest: Some(Digest { due: Some(at(1_800)), told: true }),
         unrest: Some(Unrest {
             changes: vec![at(1), at(4)],

@@ -359,6 +359,7 @@ record!(Incident {
     steps_told,
     next_step_at,
     repeat_at,
+    maintenance_until,
     unrest,
     digest,
 });

@@ -30,6 +30,8 @@ pub enum Reason {
     SilenceEnded {
         id: u64,
     },
+    /// A maintenance window ended while the trouble is still there.
+    MaintenanceEnded,
     /// An acknowledgement reached its limit, or its author gave it back.
     Unacknowledged {
         by: Text,
@@ -71,6 +73,7 @@ impl Reason {
             Self::Relapsed { .. } => "relapse: rings".into(),
             Self::Rose => "rise in severity: rings".into(),
             Self::SilenceEnded { id } => format!("silence {id} ended and it is still so: rings"),
+            Self::MaintenanceEnded => "maintenance ended and it is still so: rings".into(),
             Self::Unacknowledged { by, released: true } => format!("{by} gave it back: rings"),
             Self::Unacknowledged { by, released: false } => {
                 format!("the acknowledgement of {by} ended and it is still so: rings")

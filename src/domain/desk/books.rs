@@ -158,6 +158,7 @@ impl Books {
         incident.resolved = Some((at, ending));
         incident.next_step_at = None;
         incident.repeat_at = None;
+        incident.maintenance_until = None;
         self.recount(id, |open| open.saturating_sub(1));
     }
 
@@ -247,7 +248,8 @@ impl Books {
                 return soon.or(Some(later(*at, reopen.max(STEADY_MIN))));
             }
             let acknowledged = it.acknowledgement.as_ref().map(|it| it.until);
-            [acknowledged, it.next_step_at, it.repeat_at, soon].into_iter().flatten().min()
+            let clocks = [acknowledged, it.next_step_at, it.repeat_at, it.maintenance_until, soon];
+            clocks.into_iter().flatten().min()
         });
         self.set_alarm(Due::Incident(id), at);
     }

@@ -34,6 +34,7 @@ use super::{
     decision::Stage,
     id::{DeliveryId, IncidentId, Kind, Origin, ReceiverId, WatchId},
     incident::{Ending, Incident},
+    maintenance::Window,
     silence::{Silence, Silences, Target},
     text::Text,
     watch::{Cause, Condition, Flip},
@@ -49,6 +50,8 @@ pub struct Settings {
     pub timezone: TimeZone,
     pub receivers: Vec<Receiver>,
     pub routes: Vec<Route>,
+    /// Windows in which nothing of some watches rings.
+    pub maintenance: Vec<Window>,
     /// A relapse within this reopens the same incident (10 m).
     pub reopen: SignedDuration,
     /// An open message rings again after this (4 h).
@@ -184,6 +187,7 @@ impl Desk {
     /// Takes a new configuration; open incidents keep the chain that they were opened with.
     pub fn reload(&mut self, settings: Arc<Settings>) {
         self.settings = settings;
+        self.decide_maintenance_anew();
         self.wind_all();
     }
 
@@ -282,6 +286,7 @@ impl Desk {
             steps_told: 0,
             next_step_at: None,
             repeat_at: None,
+            maintenance_until: None,
             unrest: None,
             digest: None,
         });
@@ -320,7 +325,7 @@ impl Desk {
         incident.chain = route(&self.settings, &flip.subject, incident.severity).then;
         incident.steps_told = 0;
         let times = incident.occurrences;
-        if self.muted(id).is_some() {
+        if self.muted(id, batch.now).is_some() {
             self.forget_machines(id);
         }
         let rule = format!("relapse within {}", wording::written(self.settings.reopen));
@@ -448,6 +453,7 @@ mod tests {
     use std::collections::{BTreeMap, HashSet};
 
     use super::*;
+    use crate::domain::maintenance::When;
     use crate::domain::{
         alert::wording::plain,
         decision::Decision,
@@ -566,6 +572,7 @@ mod tests {
             timezone: TimeZone::UTC,
             receivers: vec![receiver("phone", true, 40)],
             routes: Vec::new(),
+            maintenance: Vec::new(),
             reopen: SignedDuration::from_mins(10),
             repeat: SignedDuration::from_hours(4),
             acknowledge_for: SignedDuration::from_hours(8),
@@ -1239,6 +1246,54 @@ mod tests {
         );
         let story = check(settings(|it| it.receivers.clear()), &[("0 down mary", "")]);
         assert!(story.why("mary").iter().any(|it| it.contains("no receiver is set up")));
+    }
+
+    #[test]
+    fn maintenance_mutes_and_what_is_still_so_at_its_end_rings() {
+        let windowed = |until: i64| {
+            settings(|it| {
+                it.maintenance.push(Window {
+                    target: Target::Pattern("agent/m*".to_owned()),
+                    when: When::Once { from: at(0), until: at(until) },
+                    reason: Some(text("weekly update")),
+                    origin: Origin::File { path: "registry.toml".into(), line: 30 },
+                });
+            })
+        };
+        let story = check(
+            windowed(3600),
+            &[
+                ("10 down mary", ""),
+                ("20 down lisa", "phone! Lisa is down: silent since 03:10:50"),
+                ("30 down max", ""),
+                // Over before anybody was told: nobody hears of it.
+                ("40 up max", ""),
+                ("3599 tick", ""),
+                // Lisa's message is of the same trouble: it rings anew with both.
+                ("3600 tick", "phone! 2 agents are down since 03:12 (Lisa first)"),
+            ],
+        );
+        assert!(story.why("mary").contains(
+            &"held | maintenance until 04:12: weekly update | registry.toml:30".to_owned()
+        ));
+        // Told before the window; within it the chain and the repeats stand still.
+        let mut late = windowed(40_000);
+        let change = |it: &mut Settings| {
+            with_chain(it);
+            it.maintenance[0].when = When::Once { from: at(60), until: at(40_000) };
+        };
+        change(Arc::make_mut(&mut late));
+        check(
+            late,
+            &[
+                ("0 down mary", "phone! Mary is down: silent since 03:10:30"),
+                ("900 tick", ""),
+                ("14400 tick", ""),
+                ("39999 tick", ""),
+                ("40000 tick", "phone! Mary is down: silent since 21 Nov 03:10:30"),
+                ("40900 tick", "hook opened#1"),
+            ],
+        );
     }
 
     fn with_chain(it: &mut Settings) {

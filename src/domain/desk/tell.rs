@@ -1,5 +1,7 @@
 //! Telling: carries an incident's change to its receivers, or writes down why not.
 
+use jiff::Timestamp;
+
 use super::{
     Desk,
     batch::{Batch, Owed, Ruled},
@@ -15,6 +17,7 @@ use crate::domain::{
     decision::Stage,
     delivery::Body,
     id::{GroupId, IncidentId, Origin, ReceiverId},
+    maintenance::over,
     write::Write,
 };
 
@@ -24,6 +27,8 @@ pub(super) struct Muted {
     pub(super) rule: String,
     pub(super) origin: Origin,
     pub(super) silence: Option<u64>,
+    /// The end of a maintenance window.
+    pub(super) until: Option<Timestamp>,
 }
 
 impl Desk {
@@ -69,7 +74,7 @@ impl Desk {
     /// Whether something mutes the incident; if so that is stored and counted, and its clocks stop until
     /// what mutes it ends.
     pub(super) fn hold(&mut self, id: IncidentId, batch: &mut Batch) -> bool {
-        let Some(muted) = self.muted(id) else { return false };
+        let Some(muted) = self.muted(id, batch.now) else { return false };
         if let Some(silence) = muted.silence.and_then(|it| self.silences.get_mut(it)) {
             silence.muted += 1;
             batch.silences.insert(silence.id);
@@ -77,6 +82,7 @@ impl Desk {
         let Some(incident) = self.books.incident_mut(id) else { return true };
         incident.next_step_at = None;
         incident.repeat_at = None;
+        incident.maintenance_until = muted.until;
         let (watch, incident) = (&incident.watch, Some(id));
         let Muted { stage, rule, origin, .. } = muted;
         batch.incidents.insert(id);
@@ -84,7 +90,7 @@ impl Desk {
         true
     }
 
-    pub(super) fn muted(&self, id: IncidentId) -> Option<Muted> {
+    pub(super) fn muted(&self, id: IncidentId, now: Timestamp) -> Option<Muted> {
         let incident = self.books.incident(id)?;
         if let Some(silence) = self.silences.over(&incident.watch) {
             return Some(Muted {
@@ -92,6 +98,18 @@ impl Desk {
                 rule: format!("silenced by #{} of {}", silence.id, silence.by),
                 origin: Origin::Default("silence"),
                 silence: Some(silence.id),
+                until: None,
+            });
+        }
+        if let Some((window, until)) = over(&self.settings.maintenance, &incident.watch, now) {
+            let clock = wording::clock(until, now, &self.settings.timezone);
+            let reason = window.reason.as_ref().map(|it| format!(": {it}")).unwrap_or_default();
+            return Some(Muted {
+                stage: Stage::Maintenance,
+                rule: format!("maintenance until {clock}{reason}"),
+                origin: window.origin.clone(),
+                silence: None,
+                until: Some(until),
             });
         }
         let Some(held) = &incident.acknowledgement else { return self.flapping_mutes(incident) };
@@ -101,6 +119,7 @@ impl Desk {
             rule: format!("acknowledged by {} until {until}", held.by),
             origin: Origin::Default("acknowledgement"),
             silence: None,
+            until: None,
         })
     }
 
@@ -156,6 +175,7 @@ impl Desk {
             | Reason::Flapping
             | Reason::Steady { .. }
             | Reason::SilenceEnded { .. }
+            | Reason::MaintenanceEnded
             | Reason::Unacknowledged { .. }
             | Reason::Escalated
             | Reason::FailedOver { .. } => "updated",
@@ -312,6 +332,7 @@ fn stage(reason: &Reason) -> Stage {
     match reason {
         Reason::Opened | Reason::Relapsed { .. } | Reason::Rose | Reason::Escalated => Stage::Route,
         Reason::SilenceEnded { .. } => Stage::Silence,
+        Reason::MaintenanceEnded => Stage::Maintenance,
         Reason::Unacknowledged { .. } => Stage::Acknowledge,
         Reason::Flapping | Reason::Steady { .. } => Stage::Flapping,
         Reason::Repeated => Stage::Repeat,

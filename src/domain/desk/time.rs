@@ -46,6 +46,16 @@ impl Desk {
         self.books.deadline()
     }
 
+    /// Windows may have come, gone or moved: what one held is decided again at the next tick.
+    pub(super) fn decide_maintenance_anew(&mut self) {
+        let held = self.books.incidents().filter(|it| it.maintenance_until.is_some());
+        for id in held.map(|it| it.id).collect::<Vec<_>>() {
+            if let Some(incident) = self.books.incident_mut(id) {
+                incident.maintenance_until = Some(Timestamp::MIN);
+            }
+        }
+    }
+
     fn tick_incident(&mut self, id: IncidentId, batch: &mut Batch) {
         let now = batch.now;
         let Some(incident) = self.books.incident_mut(id) else { return };
@@ -67,6 +77,10 @@ impl Desk {
         if let Some(held) = incident.acknowledgement.take_if(|it| it.until <= now) {
             let reason = Reason::Unacknowledged { by: held.by, released: false };
             self.tell(id, &reason, batch);
+            return;
+        }
+        if incident.maintenance_until.take_if(|it| *it <= now).is_some() {
+            self.tell(id, &Reason::MaintenanceEnded, batch);
             return;
         }
         let (step, repeat) = (incident.next_step_at, incident.repeat_at);

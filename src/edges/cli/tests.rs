@@ -298,7 +298,7 @@ fn the_api_lists_under_items_and_refuses_as_problem_json() {
         assert_eq!(get("incidents?limit=x").await.0, 400);
         assert_eq!(
             get("incidents?al=1").await.2["detail"],
-            "unknown parameter \"al\"; known are all, watch, limit"
+            "unknown parameter \"al\"; known are all, watch, since, would_tell, limit"
         );
 
         let post = |kind: &'static str, body: &'static str| {

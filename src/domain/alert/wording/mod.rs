@@ -182,6 +182,7 @@ fn why_again(scene: &Scene<'_>, it: &Incident) -> Option<String> {
         Reason::Relapsed { .. } => Some(format!("{ordinal} since {first}")),
         Reason::Rose => Some(format!("It is {} now", it.severity)),
         Reason::SilenceEnded { id } => Some(format!("Silence {id} has ended and it is still so")),
+        Reason::MaintenanceEnded => Some("Maintenance has ended and it is still so".into()),
         Reason::Unacknowledged { by, released: true } => {
             Some(format!("{} gave it back: nobody has it now", isolated(by)))
         }

@@ -26,6 +26,7 @@ fn settings() -> Settings {
         acknowledge_for: SignedDuration::from_hours(8),
         join_within: SignedDuration::from_secs(30),
         digest_every: SignedDuration::ZERO,
+        maintenance: Vec::new(),
         critical_lifetime: SignedDuration::from_hours(24),
         warning_lifetime: SignedDuration::from_hours(2),
     }
@@ -62,6 +63,7 @@ fn incident(watch: &str, name: &str, condition: Condition, cause: Cause) -> Inci
         next_step_at: None,
         repeat_at: None,
         unrest: None,
+        maintenance_until: None,
         digest: None,
     }
 }
@@ -202,6 +204,7 @@ fn acknowledged_relapsed_repeated_and_over() {
     for (reason, line) in [
         (Reason::Repeated, "Still so, since 03:13; nobody has it"),
         (Reason::Escalated, "Nobody has acknowledged it since 03:13"),
+        (Reason::MaintenanceEnded, "Maintenance has ended and it is still so"),
         (Reason::SilenceEnded { id: 3 }, "Silence 3 has ended and it is still so"),
         (
             Reason::Unacknowledged { by: by.clone(), released: false },
