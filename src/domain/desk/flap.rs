@@ -47,7 +47,7 @@ fn holds(incident: &Incident) -> SignedDuration {
 }
 
 /// When a flapping watch is steady, if nothing changes until then.
-pub(super) fn steady_at(incident: &Incident) -> Option<Timestamp> {
+pub fn steady_at(incident: &Incident) -> Option<Timestamp> {
     let unrest = incident.unrest.as_ref().filter(|it| it.flapping.is_some())?;
     unrest.changes.last().map(|it| later(*it, holds(incident)))
 }

@@ -19,6 +19,7 @@ use std::{collections::HashMap, sync::Arc};
 use batch::{Batch, Ruled};
 use books::Books;
 use flap::Carried;
+pub use flap::steady_at;
 
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 
@@ -598,7 +599,7 @@ mod tests {
                 _ => Vec::new(),
             },
             self_registered: name.starts_with("auto"),
-            timeout: None,
+            timeout: (name == "slow").then(|| SignedDuration::from_mins(15)),
             aliases: Vec::new(),
         })
     }
@@ -921,6 +922,30 @@ mod tests {
         );
         let why = story.why("soft").join("\n");
         assert!(why.contains("flapping ended | rise in severity: told at once"), "{why}");
+    }
+
+    /// With a timeout of 15 min a verdict must hold for 30, longer than an incident can be reopened.
+    #[test]
+    fn a_slow_watch_is_quiet_for_twice_its_timeout() {
+        let mut story = Story::new(settings(|_| ()));
+        for (second, verb) in [(0, "down"), (60, "up"), (120, "down"), (180, "up"), (240, "down")] {
+            story.step(&format!("{second} {verb} slow"));
+        }
+        let said_at = |story: &mut Story, step: &str| -> Vec<String> {
+            story.step(step).iter().map(said).collect()
+        };
+        for (step, owes) in [
+            ("300 up slow", Some("phone! Slow keeps falling: 6 changes in 5 min, now up")),
+            ("1200 tick", None),
+            (
+                "1201 down slow",
+                Some("phone~ Slow keeps falling: 7 changes in 20 min 1 s, now down"),
+            ),
+            ("3000 tick", None),
+            ("3001 tick", Some("phone! Slow is down: silent since 03:30:31")),
+        ] {
+            assert_eq!(said_at(&mut story, step), owes.into_iter().collect::<Vec<_>>(), "{step}");
+        }
     }
 
     /// One of three keeps falling: it gets a message of its own; silenced, it says nothing of it.
