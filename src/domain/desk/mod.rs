@@ -321,7 +321,7 @@ impl Desk {
         incident.chain = route(&self.settings, &flip.subject, incident.severity).then;
         incident.steps_told = 0;
         let times = incident.occurrences;
-        if self.muted(id).is_some() {
+        if self.muted(id).is_some() && !self.is_held_by_flapping(id) {
             self.forget_machines(id);
         }
         let rule = format!("relapse within {}", wording::written(self.settings.reopen));
@@ -866,8 +866,14 @@ mod tests {
     fn what_keeps_falling_is_told_once_and_ends_steady() {
         let mut steps = RESTLESS.to_vec();
         steps.extend([
-            ("360 down mary", "phone~ Mary keeps falling: 7 changes in 6 min, now down"),
-            ("420 up mary", "phone~ Mary keeps falling: 8 changes in 7 min, now up"),
+            (
+                "360 down mary",
+                "hook opened#1; phone~ Mary keeps falling: 7 changes in 6 min, now down",
+            ),
+            (
+                "420 up mary",
+                "hook resolved#1; phone~ Mary keeps falling: 8 changes in 7 min, now up",
+            ),
             ("1019 tick", ""),
             ("1020 tick", "phone. Mary is steady again: up for 10 min (last told: up)"),
             ("1100 down mary", "hook opened#2; phone! Mary is down: silent since 03:28:50"),
@@ -885,8 +891,11 @@ mod tests {
     fn what_keeps_falling_and_ends_dead_rings_again() {
         let mut steps = RESTLESS.to_vec();
         steps.extend([
-            ("360 down mary", "phone~ Mary keeps falling: 7 changes in 6 min, now down"),
-            ("960 tick", "hook opened#1; phone! Mary is down again: silent since 03:16:30"),
+            (
+                "360 down mary",
+                "hook opened#1; phone~ Mary keeps falling: 7 changes in 6 min, now down",
+            ),
+            ("960 tick", "hook updated#1; phone! Mary is down again: silent since 03:16:30"),
             (
                 "2000 up mary",
                 "hook resolved#1; phone~ Mary is back: down 27 min 20 s, 03:18 to 03:45",
@@ -902,9 +911,9 @@ mod tests {
     fn another_trouble_of_a_restless_watch_is_quiet_too_unless_it_is_worse() {
         let mut steps = RESTLESS.to_vec();
         steps.extend([
-            ("360 stalled mary", "phone~ Mary keeps falling: 7 changes in 6 min, now stalled"),
-            ("400 down mary", "phone~ Mary keeps falling: 8 changes in 6 min 40 s, now down"),
-            ("440 paused mary", "phone~ Mary is paused: was down 40 s, 03:18 to 03:19"),
+            ("360 stalled mary", "hook opened#2; phone~ Mary keeps falling: 7 changes in 6 min, now stalled"),
+            ("400 down mary", "hook resolved#2; hook opened#1; phone~ Mary keeps falling: 8 changes in 6 min 40 s, now down"),
+            ("440 paused mary", "hook resolved#1; phone~ Mary is paused: was down 40 s, 03:18 to 03:19"),
             ("441 down mary", "hook opened#3; phone! Mary is down: silent since 03:17:51"),
         ]);
         check(settings(with_hook), &steps);
