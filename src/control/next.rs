@@ -8,6 +8,7 @@ use crate::{
     actors::tower::Seen,
     domain::{
         delivery::{Body, Delivery, State},
+        desk::steady_at,
         incident::Incident,
         watch::agent::Verdict,
     },
@@ -92,6 +93,13 @@ pub fn of_incident(
     {
         let to: Vec<String> = step.to.iter().map(ToString::to_string).collect();
         next.push(NextView::at(at, format!("tells {}, unless acknowledged", to.join(", "))));
+    }
+    if let Some(at) = incident.digest.and_then(|it| it.due) {
+        next.push(NextView::at(at, "people hear of it in the digest of warnings"));
+    }
+    if let Some(at) = steady_at(incident) {
+        next.push(NextView::at(at, "told again if nothing changes until then: it keeps changing"));
+        return next;
     }
     let rings = |it: &&Delivery| matches!(it.body, Body::New { rings: true, .. });
     let rang = deliveries.iter().filter(rings).map(|it| it.created_at).max();

@@ -23,7 +23,7 @@ use crate::{
         desk::Settings,
         detector,
         id::{DeliveryId, IncidentId, Kind, Origin, ReceiverId, SourceId, WatchId},
-        incident::{Acknowledgement, Ending, Incident, Severity, Step},
+        incident::{Acknowledgement, Digest, Ending, Flapping, Incident, Severity, Step, Unrest},
         text::Text,
         watch::{
             Cause, Condition, Subject,
@@ -334,6 +334,25 @@ fn what_comes_next_names_its_moment() {
             "03:28 tells hook, unless acknowledged",
             "07:13 rings again, unless acknowledged; or on a relapse or a rise",
             "07:13 programs are told again, unless acknowledged",
+        ]
+    );
+    let mut restless = incident(412);
+    (restless.next_step_at, restless.chain) = (None, Vec::new());
+    restless.digest = Some(Digest { due: Some(at("03:30:00")), told: false });
+    restless.unrest = Some(Unrest {
+        changes: vec![at("03:15:00")],
+        flapping: Some(Flapping {
+            since: at("03:00:00"),
+            count: 6,
+            severity: Severity::Warning,
+            told: None,
+        }),
+    });
+    assert_eq!(
+        said(&restless, std::slice::from_ref(&rang)),
+        [
+            "03:30 people hear of it in the digest of warnings",
+            "03:25 told again if nothing changes until then: it keeps changing",
         ]
     );
     let mut stuck = rang;

@@ -47,7 +47,7 @@ fn holds(incident: &Incident) -> SignedDuration {
 }
 
 /// When a flapping watch is steady, if nothing changes until then.
-pub(super) fn steady_at(incident: &Incident) -> Option<Timestamp> {
+pub fn steady_at(incident: &Incident) -> Option<Timestamp> {
     let unrest = incident.unrest.as_ref().filter(|it| it.flapping.is_some())?;
     unrest.changes.last().map(|it| later(*it, holds(incident)))
 }
@@ -180,20 +180,29 @@ impl Desk {
         let rule = format!("{CHANGES} changes within {}", wording::written(WITHIN));
         self.decide_flapping(id, "flapping", &rule, batch);
         let Some(incident) = self.books.incident(id) else { return };
-        let over = incident.resolved.is_some();
         let routed = route(&self.settings, &incident.subject, incident.severity);
         if routed.to.is_empty() {
             self.decide_flapping(id, "not told", routed.rule, batch);
         }
-        let (reason, rule) = (Reason::Flapping, Reason::Flapping.rule());
         let humans: Vec<ReceiverId> =
             self.settings.receivers.iter().filter(|it| it.human).map(|it| it.id.clone()).collect();
-        for (receiver, origin) in &routed.to {
-            if humans.contains(receiver) {
-                self.ring_flapping(id, receiver, origin, batch);
-            } else if !over {
-                self.tell_one(id, receiver, &reason, &rule, origin, batch);
-            }
+        for (receiver, origin) in routed.to.iter().filter(|it| humans.contains(&it.0)) {
+            self.ring_flapping(id, receiver, origin, batch);
+        }
+    }
+
+    pub(super) fn is_held_by_flapping(&self, id: IncidentId) -> bool {
+        self.muted(id).is_some_and(|it| it.stage == Stage::Flapping)
+    }
+
+    /// Programs make no sound, and count on hearing each change.
+    pub(super) fn tell_machines(&mut self, id: IncidentId, reason: &Reason, batch: &mut Batch) {
+        let Some(incident) = self.books.incident(id) else { return };
+        let routed = route(&self.settings, &incident.subject, incident.severity);
+        let machines: Vec<ReceiverId> =
+            self.settings.receivers.iter().filter(|it| !it.human).map(|it| it.id.clone()).collect();
+        for (receiver, origin) in routed.to.iter().filter(|it| machines.contains(&it.0)) {
+            self.tell_one(id, receiver, reason, &reason.rule(), origin, batch);
         }
     }
 

@@ -19,6 +19,7 @@ use std::{collections::HashMap, sync::Arc};
 use batch::{Batch, Ruled};
 use books::Books;
 use flap::Carried;
+pub use flap::steady_at;
 
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 
@@ -325,7 +326,7 @@ impl Desk {
         incident.chain = route(&self.settings, &flip.subject, incident.severity).then;
         incident.steps_told = 0;
         let times = incident.occurrences;
-        if self.muted(id, batch.now).is_some() {
+        if self.muted(id, batch.now).is_some() && !self.is_held_by_flapping(id) {
             self.forget_machines(id);
         }
         let rule = format!("relapse within {}", wording::written(self.settings.reopen));
@@ -605,7 +606,7 @@ mod tests {
                 _ => Vec::new(),
             },
             self_registered: name.starts_with("auto"),
-            timeout: None,
+            timeout: (name == "slow").then(|| SignedDuration::from_mins(15)),
             aliases: Vec::new(),
         })
     }
@@ -872,8 +873,14 @@ mod tests {
     fn what_keeps_falling_is_told_once_and_ends_steady() {
         let mut steps = RESTLESS.to_vec();
         steps.extend([
-            ("360 down mary", "phone~ Mary keeps falling: 7 changes in 6 min, now down"),
-            ("420 up mary", "phone~ Mary keeps falling: 8 changes in 7 min, now up"),
+            (
+                "360 down mary",
+                "hook opened#1; phone~ Mary keeps falling: 7 changes in 6 min, now down",
+            ),
+            (
+                "420 up mary",
+                "hook resolved#1; phone~ Mary keeps falling: 8 changes in 7 min, now up",
+            ),
             ("1019 tick", ""),
             ("1020 tick", "phone. Mary is steady again: up for 10 min (last told: up)"),
             ("1100 down mary", "hook opened#2; phone! Mary is down: silent since 03:28:50"),
@@ -891,8 +898,11 @@ mod tests {
     fn what_keeps_falling_and_ends_dead_rings_again() {
         let mut steps = RESTLESS.to_vec();
         steps.extend([
-            ("360 down mary", "phone~ Mary keeps falling: 7 changes in 6 min, now down"),
-            ("960 tick", "hook opened#1; phone! Mary is down again: silent since 03:16:30"),
+            (
+                "360 down mary",
+                "hook opened#1; phone~ Mary keeps falling: 7 changes in 6 min, now down",
+            ),
+            ("960 tick", "hook updated#1; phone! Mary is down again: silent since 03:16:30"),
             (
                 "2000 up mary",
                 "hook resolved#1; phone~ Mary is back: down 27 min 20 s, 03:18 to 03:45",
@@ -908,9 +918,9 @@ mod tests {
     fn another_trouble_of_a_restless_watch_is_quiet_too_unless_it_is_worse() {
         let mut steps = RESTLESS.to_vec();
         steps.extend([
-            ("360 stalled mary", "phone~ Mary keeps falling: 7 changes in 6 min, now stalled"),
-            ("400 down mary", "phone~ Mary keeps falling: 8 changes in 6 min 40 s, now down"),
-            ("440 paused mary", "phone~ Mary is paused: was down 40 s, 03:18 to 03:19"),
+            ("360 stalled mary", "hook opened#2; phone~ Mary keeps falling: 7 changes in 6 min, now stalled"),
+            ("400 down mary", "hook resolved#2; hook opened#1; phone~ Mary keeps falling: 8 changes in 6 min 40 s, now down"),
+            ("440 paused mary", "hook resolved#1; phone~ Mary is paused: was down 40 s, 03:18 to 03:19"),
             ("441 down mary", "hook opened#3; phone! Mary is down: silent since 03:17:51"),
         ]);
         check(settings(with_hook), &steps);
@@ -928,6 +938,30 @@ mod tests {
         );
         let why = story.why("soft").join("\n");
         assert!(why.contains("flapping ended | rise in severity: told at once"), "{why}");
+    }
+
+    /// With a timeout of 15 min a verdict must hold for 30, longer than an incident can be reopened.
+    #[test]
+    fn a_slow_watch_is_quiet_for_twice_its_timeout() {
+        let mut story = Story::new(settings(|_| ()));
+        for (second, verb) in [(0, "down"), (60, "up"), (120, "down"), (180, "up"), (240, "down")] {
+            story.step(&format!("{second} {verb} slow"));
+        }
+        let said_at = |story: &mut Story, step: &str| -> Vec<String> {
+            story.step(step).iter().map(said).collect()
+        };
+        for (step, owes) in [
+            ("300 up slow", Some("phone! Slow keeps falling: 6 changes in 5 min, now up")),
+            ("1200 tick", None),
+            (
+                "1201 down slow",
+                Some("phone~ Slow keeps falling: 7 changes in 20 min 1 s, now down"),
+            ),
+            ("3000 tick", None),
+            ("3001 tick", Some("phone! Slow is down: silent since 03:30:31")),
+        ] {
+            assert_eq!(said_at(&mut story, step), owes.into_iter().collect::<Vec<_>>(), "{step}");
+        }
     }
 
     /// One of three keeps falling: it gets a message of its own; silenced, it says nothing of it.
