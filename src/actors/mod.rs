@@ -12,11 +12,12 @@
 //! ├─ Sources           one child per source
 //! ├─ Registry          follows the files
 //! ├─ Edges             one child per face
-//! └─ Pulse             asks for progress; only then feeds the watchdog
+//! └─ Pulse             asks for progress, sends the canary; only then feeds the watchdog
 //! ```
 
 mod alarm;
 pub mod board;
+pub mod canary;
 #[cfg(test)]
 pub(crate) mod chaos;
 pub mod context;

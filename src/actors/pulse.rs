@@ -1,4 +1,5 @@
-//! Pulse: asks the core for progress and feeds the watchdog only when all of it has answered. What does
+//! Pulse: asks the core for progress, sends the canary, and feeds the watchdog only when all of the core has
+//! answered and the canary has crossed. What does
 //! not answer is ended, which restarts it.
 
 use std::{
@@ -7,12 +8,14 @@ use std::{
     time::Duration,
 };
 
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, RpcReplyPort, rpc::CallResult};
+use tokio::sync::Notify;
 
 use super::{
+    canary::{Canary, Passage},
     context::{Address, Shared},
-    edges, incident_manager, outbox, recorder, registry, shard, sources, sweeper, watches,
+    edges, incident_manager, outbox, recorder, registry, shard, sources, sweeper, watch, watches,
     worker::Worker,
 };
 use crate::ports::{Pending, service_manager::ServiceManager};
@@ -33,6 +36,8 @@ type Part = (&'static str, usize);
 pub enum Message {
     Ask,
     Answers(Vec<Answered>),
+    /// The canary came to the outbox's door.
+    Crossed(Passage),
 }
 
 /// How one part answered.
@@ -53,6 +58,11 @@ pub(crate) struct Running {
     manager: Arc<dyn ServiceManager>,
     silent: HashMap<Part, u32>,
     asking: Option<Worker>,
+    canary: Canary,
+    /// It has crossed since the watchdog was last thought of.
+    crossed: bool,
+    /// Tells the round under way.
+    arrived: Arc<Notify>,
 }
 
 impl Actor for Pulse {
@@ -65,8 +75,17 @@ impl Actor for Pulse {
         myself: ActorRef<Message>,
         (context, manager): (Shared, Arc<dyn ServiceManager>),
     ) -> Result<Running, ActorProcessingErr> {
+        let canary = Canary::hatch(&context, myself.get_cell()).await?;
         context.at.pulse.set(myself);
-        Ok(Running { context, manager, silent: HashMap::new(), asking: None })
+        Ok(Running {
+            context,
+            manager,
+            silent: HashMap::new(),
+            asking: None,
+            canary,
+            crossed: false,
+            arrived: Arc::default(),
+        })
     }
 
     async fn post_start(
@@ -86,6 +105,12 @@ impl Actor for Pulse {
     ) -> Result<(), ActorProcessingErr> {
         match message {
             Message::Ask => running.ask(&myself),
+            Message::Crossed(passage) => {
+                if running.canary.crossed(passage) {
+                    running.crossed = true;
+                    running.arrived.notify_one();
+                }
+            }
             Message::Answers(answers) => {
                 running.judge(&answers);
                 let every =
@@ -104,6 +129,8 @@ impl Running {
             myself.send_after(LOOK_AGAIN, || Message::Ask);
             return;
         }
+        self.canary.fly();
+        let (canary, arrived) = (self.canary.actor.clone(), Arc::clone(&self.arrived));
         let context = Arc::clone(&self.context);
         let work = async move {
             let (at, points) = (&context.at, context.slots.points());
@@ -123,7 +150,10 @@ impl Running {
                 // A shard that hangs restarts nobody: its watches would stay without their actors.
                 questions.push(asked(("shard", place), true, &point.shard, shard::Message::Ping));
             }
-            join_all(questions).await
+            questions.push(Box::pin(ask(("canary", 0), true, Some(canary), watch::Message::Ping)));
+            // An answer that comes without the canary is no reason to feed; it may come while others answer.
+            let crossing = tokio::time::timeout(ANSWER_WITHIN, arrived.notified());
+            join(join_all(questions), crossing).await.0
         };
         self.asking.replace(Worker::lasting(myself, work, Message::Answers));
     }
@@ -148,7 +178,11 @@ impl Running {
                 cell.kill();
             }
         }
-        if core_answers {
+        let crossed = std::mem::take(&mut self.crossed);
+        if !crossed {
+            tracing::warn!("the canary did not cross: a verdict may not reach its receivers");
+        }
+        if core_answers && crossed {
             self.manager.feed();
         }
     }
@@ -160,12 +194,19 @@ fn asked<M: ractor::Message>(
     address: &Address<M>,
     question: fn(RpcReplyPort<()>) -> M,
 ) -> Pending<'_, Answered> {
-    Box::pin(async move {
-        let Some(actor) = address.get() else {
-            return Answered { part, core, in_time: false, cell: None };
-        };
-        let in_time =
-            matches!(actor.call(question, Some(ANSWER_WITHIN)).await, Ok(CallResult::Success(())));
-        Answered { part, core, in_time, cell: Some(actor.get_cell()) }
-    })
+    Box::pin(ask(part, core, address.get(), question))
+}
+
+async fn ask<M: ractor::Message>(
+    part: Part,
+    core: bool,
+    actor: Option<ActorRef<M>>,
+    question: fn(RpcReplyPort<()>) -> M,
+) -> Answered {
+    let Some(actor) = actor else {
+        return Answered { part, core, in_time: false, cell: None };
+    };
+    let in_time =
+        matches!(actor.call(question, Some(ANSWER_WITHIN)).await, Ok(CallResult::Success(())));
+    Answered { part, core, in_time, cell: Some(actor.get_cell()) }
 }

@@ -11,7 +11,7 @@ use jiff::{SignedDuration, tz::TimeZone};
 use ractor::ActorRef;
 use tokio::sync::Notify;
 
-use super::world::{Bus, Face, Nobody, Paper, Sink};
+use super::world::{Bus, Face, Paper, Sink, Watchdog};
 use crate::{
     actors::{
         context::{Shared, Timing},
@@ -39,6 +39,7 @@ use crate::{
         clock::Clock,
         notifier::Notifier,
         registry::{Read, ReadyReceiver, Registry},
+        service_manager::ServiceManager,
         source::Source,
         store::{SharedStore, Store},
     },
@@ -57,6 +58,7 @@ pub(super) struct House {
     pub paper: Arc<Paper>,
     pub context: Shared,
     pub tower: Tower,
+    pub watchdog: Arc<Watchdog>,
     root: Option<ActorRef<root::Message>>,
     pub gave_up: Arc<Notify>,
     spec: Arc<Spec>,
@@ -176,6 +178,7 @@ impl House {
         };
         let context = prepare(ground).await.expect("the store in memory opens");
         let gave_up = Arc::new(Notify::new());
+        let watchdog = Arc::new(Watchdog::default());
         let parts = Parts {
             context: Arc::clone(&context),
             sources: Arc::from([
@@ -184,7 +187,7 @@ impl House {
             ]),
             edges: Arc::from([Arc::new(Face) as Arc<dyn Edge>]),
             registry: Arc::clone(&paper) as Arc<dyn Registry>,
-            manager: Arc::new(Nobody),
+            manager: Arc::clone(&watchdog) as Arc<dyn ServiceManager>,
             intensity,
             gave_up: Arc::clone(&gave_up),
         };
@@ -199,6 +202,7 @@ impl House {
             paper,
             context,
             tower,
+            watchdog,
             root: Some(root),
             gave_up,
             spec,

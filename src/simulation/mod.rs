@@ -2,6 +2,7 @@
 //! the receivers saw, not by our own store.
 
 mod asking;
+mod canary;
 mod chaos;
 mod house;
 mod stories;

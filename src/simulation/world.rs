@@ -5,7 +5,7 @@ use std::{
     collections::VecDeque,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -209,11 +209,17 @@ impl Edge for Face {
     }
 }
 
-pub(super) struct Nobody;
+/// Counts how often it was fed.
+#[derive(Default)]
+pub(super) struct Watchdog {
+    pub fed: AtomicU64,
+}
 
-impl ServiceManager for Nobody {
+impl ServiceManager for Watchdog {
     fn ready(&self) {}
-    fn feed(&self) {}
+    fn feed(&self) {
+        self.fed.fetch_add(1, Ordering::Relaxed);
+    }
     fn status(&self, _: &str) {}
     fn stopping(&self) {}
     fn watchdog(&self) -> Option<Duration> {

@@ -8,6 +8,7 @@ use ractor::{ActorProcessingErr, ActorRef, RpcReplyPort};
 use super::{ANSWER_WITHIN, Message, RETRY_AFTER, Running, UnderWay, WRITER};
 use crate::{
     actors::{
+        canary::Passage,
         context::lock,
         outbox,
         recorder::{self, Recorded},
@@ -25,7 +26,13 @@ impl Running {
         acknowledge: Vec<(WatchId, u64, u64)>,
         replies: Vec<(RpcReplyPort<Answer>, Answer)>,
     ) {
-        if writes.is_empty() {
+        let canary = self.canary.take();
+        if writes.is_empty()
+            && let Some(last) = self.queue.back_mut()
+        {
+            last.canary = canary.or(last.canary);
+        }
+        if writes.is_empty() && (canary.is_none() || !self.queue.is_empty()) {
             // Known flips may be known from a transaction that does not stand yet: they are sent again.
             match self.queue.back_mut() {
                 Some(last) => last.replies.extend(replies),
@@ -45,7 +52,14 @@ impl Running {
         if self.refused {
             self.tell_from_memory(&commit.writes);
         }
-        self.queue.push_back(UnderWay { commit, watches, acknowledge, replies, worker: None });
+        self.queue.push_back(UnderWay {
+            commit,
+            watches,
+            acknowledge,
+            replies,
+            worker: None,
+            canary,
+        });
         if self.queue.len() == 1 {
             self.send(myself);
         }
@@ -56,6 +70,12 @@ impl Running {
         let owed: Vec<Delivery> = writes.iter().cloned().filter_map(owed).collect();
         if !owed.is_empty() {
             self.context.at.outbox.cast(outbox::Message::OwedUnstored(owed));
+        }
+    }
+
+    pub(super) fn pass_on(&self, canary: Option<Passage>) {
+        if let Some(canary) = canary {
+            self.context.at.outbox.cast(outbox::Message::Canary(canary));
         }
     }
 
@@ -83,6 +103,7 @@ impl Running {
                     if !owed.is_empty() {
                         self.context.at.outbox.cast(outbox::Message::Owed(owed));
                     }
+                    self.pass_on(done.canary);
                     self.settle(&done.acknowledge, done.replies);
                 }
                 self.send(myself);
@@ -102,6 +123,9 @@ impl Running {
                 {
                     self.tell_from_memory(&first.commit.writes);
                 }
+                // Refused is an answer too, and the queue waits behind it.
+                let refused = self.queue.iter_mut().filter_map(|it| it.canary.take()).last();
+                self.pass_on(refused);
                 myself.send_after(RETRY_AFTER, || Message::Retry);
             }
             None => {

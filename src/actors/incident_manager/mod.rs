@@ -18,6 +18,7 @@ pub use self::suspects::Suspects;
 use self::suspects::{CRASHES_MAX, blame};
 use super::{
     alarm::Alarm,
+    canary::{Passage, passage},
     context::{Shared, lock},
     recorder::{self, Recorded},
     worker::Worker,
@@ -75,6 +76,8 @@ struct UnderWay {
     acknowledge: Vec<(WatchId, u64, u64)>,
     replies: Vec<(RpcReplyPort<Answer>, Answer)>,
     worker: Option<Worker>,
+    /// Goes on to the outbox once the store has answered, whatever it said.
+    canary: Option<Passage>,
 }
 
 pub(crate) struct Running {
@@ -96,6 +99,8 @@ pub(crate) struct Running {
     alarm: Alarm<Message>,
     drains: Vec<RpcReplyPort<()>>,
     set_aside: HashSet<WatchId>,
+    /// To be taken along by the next commit.
+    canary: Option<Passage>,
 }
 
 impl Actor for IncidentManager {
@@ -129,6 +134,7 @@ impl Actor for IncidentManager {
             alarm: Alarm::default(),
             drains: Vec::new(),
             set_aside,
+            canary: None,
         })
     }
 
@@ -288,6 +294,7 @@ impl Running {
                 self.commit(myself, writes, acknowledge, replies);
             } else {
                 self.tell_from_memory(&writes);
+                self.pass_on(self.canary);
                 for (_, reply) in std::mem::take(&mut self.asks) {
                     // Whoever asked may have gone.
                     let _ =
@@ -309,6 +316,10 @@ impl Running {
         let mut newest: HashMap<WatchId, (u64, u64)> = HashMap::new();
         let mut left = std::mem::take(&mut self.flips).into_iter();
         for flip in left.by_ref() {
+            if let Some(canary) = passage(&flip) {
+                self.canary = Some(canary);
+                continue;
+            }
             let watch = &flip.subject.watch;
             acknowledge.push((watch.clone(), flip.epoch, flip.n));
             let known = newest.get(watch).is_some_and(|it| (flip.epoch, flip.n) <= *it);

@@ -16,10 +16,12 @@ use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent
 use self::receiver::Receiver;
 use super::{
     alarm::Alarm,
+    canary::Passage,
     context::{Shared, lock},
     incident_manager,
     notifier::NotifierActor,
     nursery::{Next, Nursery},
+    pulse,
     recorder::Recorded,
     worker::Worker,
 };
@@ -62,6 +64,8 @@ pub enum Message {
     Owed(Vec<Delivery>),
     /// Rows that the store has refused so far: told from memory.
     OwedUnstored(Vec<Delivery>),
+    /// The canary is at the door: stored, or refused by the store.
+    Canary(Passage),
     /// The receivers may have changed; read what is owed anew.
     Reconcile,
     Loaded(Option<Result<Stored, StoreError>>),
@@ -168,6 +172,7 @@ impl Actor for Outbox {
                 running.take(rows);
                 running.look_soon(&myself);
             }
+            Message::Canary(it) => drop(running.context.at.pulse.cast(pulse::Message::Crossed(it))),
             Message::Reconcile => {
                 running.furnish(&myself).await;
                 running.load(&myself);
