@@ -80,6 +80,7 @@ fn beginning(now: Timestamp) -> Beginning {
             notify: Vec::new(),
             severity: Vec::new(),
             self_registered: false,
+            timeout: None,
             aliases: Vec::new(),
         }),
         spec: Arc::new(Spec {

@@ -191,8 +191,8 @@ impl Desk {
         }
     }
 
-    pub(super) fn is_held_by_flapping(&self, id: IncidentId) -> bool {
-        self.muted(id).is_some_and(|it| it.stage == Stage::Flapping)
+    pub(super) fn is_held_by_flapping(&self, id: IncidentId, now: Timestamp) -> bool {
+        self.muted(id, now).is_some_and(|it| it.stage == Stage::Flapping)
     }
 
     /// Programs make no sound, and count on hearing each change.

@@ -35,7 +35,7 @@ impl Desk {
     /// Decides an open incident as if it opened now: who hears of it, in which message, with a sound or not.
     pub(super) fn tell(&mut self, id: IncidentId, reason: &Reason, batch: &mut Batch) {
         batch.incidents.insert(id);
-        let flapping = self.is_held_by_flapping(id);
+        let flapping = self.is_held_by_flapping(id, batch.now);
         if self.hold(id, batch) {
             for group in self.books.groups_of(id) {
                 batch.edit(group.id);

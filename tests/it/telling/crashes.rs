@@ -12,7 +12,7 @@ use super::{Scene, agents, plain};
 use crate::support::{client, telegram::Message, wait};
 
 const COUNT: usize = 150;
-/// A sixth change within an hour is flapping, of which no single change is told: the last one is kept for the end.
+/// A sixth change within an hour is flapping, of which people hear no single change; the fifth is kept for the end.
 const CHANGES_MAX: usize = 4;
 const ROUNDS: usize = 5;
 /// A message may come twice only if the process died so soon after it was sent.
