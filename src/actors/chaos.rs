@@ -35,6 +35,8 @@ pub(crate) struct Chaos {
     /// Watches whose flips kill the IncidentManager.
     pub(crate) poison_desk: Mutex<HashSet<WatchId>>,
     pub(crate) drop_acknowledgements: AtomicBool,
+    /// Hops of the canary's way, by name, that answer whoever asks and pass nothing on.
+    pub(crate) lost: Mutex<HashSet<&'static str>>,
 }
 
 impl Chaos {
@@ -65,6 +67,10 @@ impl Chaos {
 
     pub(crate) fn in_desk(&self, watch: &WatchId) {
         assert!(!lock(&self.poison_desk).contains(watch), "chaos: {watch} kills the desk");
+    }
+
+    pub(crate) fn loses(&self, hop: &'static str) -> bool {
+        lock(&self.lost).contains(hop)
     }
 
     pub(crate) fn drops_acknowledgement(&self) -> bool {

@@ -29,6 +29,23 @@ async fn a_part_that_hangs(part: &'static str) {
     house.stop().await;
 }
 
+/// Everybody answers, and what a watch says is lost on its way: the answers alone would have fed.
+#[tokio::test(start_paused = true)]
+async fn a_hop_that_answers_and_passes_nothing_on_stops_the_feeding_and_only_that() {
+    let house = House::with(&["mary"], spec()).await;
+    for hop in ["watch to manager", "manager to outbox", "outbox to pulse"] {
+        assert!(2 <= fed(&house, 15.0).await, "before {hop} breaks");
+        lock(&house.context.chaos.lost).insert(hop);
+        // One round may have been under way.
+        house.pass(6.0).await;
+        assert_eq!(fed(&house, 30.0).await, 0, "{hop} is broken");
+        lock(&house.context.chaos.lost).clear();
+        house.pass(11.0).await;
+    }
+    assert!(2 <= fed(&house, 15.0).await);
+    house.stop().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_manager_that_hangs_stops_the_feeding() {
     a_part_that_hangs("incident_manager").await;

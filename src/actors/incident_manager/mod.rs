@@ -317,6 +317,10 @@ impl Running {
         let mut left = std::mem::take(&mut self.flips).into_iter();
         for flip in left.by_ref() {
             if let Some(canary) = passage(&flip) {
+                #[cfg(test)]
+                if self.context.chaos.loses("watch to manager") {
+                    continue;
+                }
                 self.canary = Some(canary);
                 continue;
             }
