@@ -189,27 +189,42 @@ async fn five_hundred_agents_under_a_seeded_killer() {
     storm(500, 500, 600).await;
 }
 
-/// A test of its own for each seed: a failing one names itself, and they run beside each other.
+/// Ten seeds a test, so that they run beside each other; what a failing one printed last names its seed.
 macro_rules! seeds {
-    ($($name:ident: $seed:literal;)*) => { $(
-        #[tokio::test(start_paused = true)]
-        async fn $name() {
-            storm($seed, 60, 900).await;
+    ($($name:ident: $first:literal;)*) => { $(
+        #[test]
+        fn $name() {
+            for seed in $first..$first + 10 {
+                eprintln!("seed {seed}");
+                let mut runtime = tokio::runtime::Builder::new_current_thread();
+                let runtime = runtime.enable_all().start_paused(true).build().expect("a runtime");
+                runtime.block_on(storm(seed, 60, 900));
+            }
         }
     )* };
 }
 
 seeds! {
-    the_truth_is_told_once_under_seed_0: 0;
-    the_truth_is_told_once_under_seed_1: 1;
-    the_truth_is_told_once_under_seed_2: 2;
-    the_truth_is_told_once_under_seed_3: 3;
-    the_truth_is_told_once_under_seed_4: 4;
-    the_truth_is_told_once_under_seed_5: 5;
-    the_truth_is_told_once_under_seed_6: 6;
-    the_truth_is_told_once_under_seed_7: 7;
-    the_truth_is_told_once_under_seed_8: 8;
-    the_truth_is_told_once_under_seed_9: 9;
+    the_truth_is_told_once_under_seeds_from_0: 0;
+    the_truth_is_told_once_under_seeds_from_10: 10;
+    the_truth_is_told_once_under_seeds_from_20: 20;
+    the_truth_is_told_once_under_seeds_from_30: 30;
+    the_truth_is_told_once_under_seeds_from_40: 40;
+    the_truth_is_told_once_under_seeds_from_50: 50;
+    the_truth_is_told_once_under_seeds_from_60: 60;
+    the_truth_is_told_once_under_seeds_from_70: 70;
+    the_truth_is_told_once_under_seeds_from_80: 80;
+    the_truth_is_told_once_under_seeds_from_90: 90;
+    the_truth_is_told_once_under_seeds_from_100: 100;
+    the_truth_is_told_once_under_seeds_from_110: 110;
+    the_truth_is_told_once_under_seeds_from_120: 120;
+    the_truth_is_told_once_under_seeds_from_130: 130;
+    the_truth_is_told_once_under_seeds_from_140: 140;
+    the_truth_is_told_once_under_seeds_from_150: 150;
+    the_truth_is_told_once_under_seeds_from_160: 160;
+    the_truth_is_told_once_under_seeds_from_170: 170;
+    the_truth_is_told_once_under_seeds_from_180: 180;
+    the_truth_is_told_once_under_seeds_from_190: 190;
 }
 
 #[tokio::test(start_paused = true)]

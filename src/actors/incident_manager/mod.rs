@@ -243,12 +243,15 @@ impl Running {
             self.commit(myself, writes, Vec::new(), Vec::new());
         }
         // What the actors have not been acknowledged for is in the slots; and what the book and the slots
-        // disagree about is settled by asking.
+        // disagree about is settled by asking. What arrived while the book was read comes after it: a flip that
+        // is taken before an older one of its watch makes that one look known.
+        let arrived = std::mem::take(&mut self.flips);
         for slot in self.context.slots.all() {
             self.flips.extend(slot.unacknowledged());
         }
         self.flips.extend(self.context.slots.retired_flips());
         self.flips.extend(self.context.board.unacknowledged());
+        self.flips.extend(arrived);
         self.audit(myself, 0);
     }
 

@@ -1324,7 +1324,7 @@ mod tests {
                 ("900 tick", ""),
                 ("14400 tick", ""),
                 ("39999 tick", ""),
-                ("40000 tick", "phone! Mary is down: silent since 21 Nov 03:10:30"),
+                ("40000 tick", "phone! Mary is down: silent since 03:10:30"),
                 ("40900 tick", "hook opened#1"),
             ],
         );
