@@ -73,6 +73,16 @@ async fn check(away: Away) {
     let over_http = Beats::over_http(daemon.port, &OVER_HTTP, EVERY);
     let over_redis = Beats::over_redis(&redis.url(), &OVER_REDIS, EVERY);
     daemon.all_are("up", &[OVER_HTTP, OVER_REDIS].concat(), SOON).await;
+    // What is shown may be a moment ahead of what is stored, and a kill in that moment forgets who was heard.
+    for agent in DEAD {
+        let what = format!("the first verdict of {agent} is stored");
+        let stored = async || {
+            let why = daemon.cli_json(&["why", agent]).await;
+            let up = |it: &Value| it["outcome"].as_str().is_some_and(|it| it.ends_with("→ up"));
+            why["chain"].as_array()?.iter().any(up).then_some(())
+        };
+        daemon.wait_until(&what, SOON, stored).await;
+    }
 
     away.begin(&mut daemon);
     over_http.kill("ben");
