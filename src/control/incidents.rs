@@ -43,7 +43,7 @@ pub struct Incidents {
     #[arg(long, value_name = "DURATION")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<String>,
-    /// What a dry run ([delivery] dry_run) would have told since then (7d), resolved or not
+    /// What a dry run (dry_run of atalaya.toml) would have told since then (7d), resolved or not
     #[arg(long)]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub would_tell: bool,
