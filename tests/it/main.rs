@@ -10,6 +10,7 @@ mod clocks;
 mod command_line;
 mod door;
 mod edits;
+mod exec;
 mod harness;
 mod heard;
 mod settings;

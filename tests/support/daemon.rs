@@ -383,7 +383,7 @@ impl Daemon {
     }
 
     /// The program in this folder, with nothing of the machine's environment but `PATH`.
-    fn command(&self, words: &[&str]) -> Command {
+    pub(crate) fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(PROGRAM);
         command
             .args(words)

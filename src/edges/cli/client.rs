@@ -70,17 +70,32 @@ enum Failed {
     BrokeOff(String),
 }
 
-async fn ask_one(place: &Place, by: Option<&str>, command: &Command) -> Result<Answered, Failed> {
+/// A client for one place, and how addresses there begin. It opens a connection for each request: the daemon
+/// closes those that stand idle.
+///
+/// # Errors
+/// When the machine's certificates cannot be read, which only an address with TLS needs.
+pub(super) fn connected(
+    address: &Address,
+    within: Duration,
+) -> reqwest::Result<(reqwest::Client, String)> {
     let builder = reqwest::Client::builder()
         .no_proxy()
         .connect_timeout(CONNECT_WITHIN)
-        .timeout(ANSWER_WITHIN)
+        .timeout(within)
+        .pool_max_idle_per_host(0)
         .redirect(reqwest::redirect::Policy::none());
-    let (builder, base) = match &place.address {
+    let (builder, base) = match address {
         Address::Socket(path) => (builder.unix_socket(path.clone()), "http://atalaya"),
         Address::Url(url) => (builder, url.as_str()),
     };
-    let client = builder.build().map_err(|it| Failed::NotThere(chain(&it)))?;
+    let with_tls = base.starts_with("https:");
+    Ok((builder.tls_built_in_root_certs(with_tls).build()?, base.to_owned()))
+}
+
+async fn ask_one(place: &Place, by: Option<&str>, command: &Command) -> Result<Answered, Failed> {
+    let (client, base) =
+        connected(&place.address, ANSWER_WITHIN).map_err(|it| Failed::NotThere(chain(&it)))?;
     let mut request = client.post(format!("{base}/api/v1/command")).json(command);
     if let Some(token) = &place.token {
         request = request.bearer_auth(token.expose_secret());
@@ -122,7 +137,7 @@ fn read(status: StatusCode, body: String) -> Result<String, Refusal> {
 }
 
 /// The innermost cause alone: `Connection refused`, not the library's whole story around it.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut innermost = error;
     while let Some(source) = innermost.source() {
         innermost = source;

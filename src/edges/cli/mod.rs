@@ -5,7 +5,9 @@ pub mod find;
 pub mod local;
 pub mod terminal;
 
+mod child;
 mod client;
+mod exec;
 mod out;
 mod plan;
 mod render;
@@ -87,6 +89,8 @@ enum Verb {
     },
     /// What a draft of the registry would start, stop, change and page: `plan --registry DRAFT`
     Plan,
+    /// Run a command and beat for it while it runs: `exec --agent mary -- COMMAND`
+    Exec(exec::Exec),
     /// Print the JSON Schema of a file
     Schema {
         #[arg(default_value = "daemon")]
@@ -202,6 +206,7 @@ impl Call<'_> {
             },
             Verb::Check { offline } => self.check(offline),
             Verb::Plan => self.plan(),
+            Verb::Exec(it) => self.exec(&it),
             Verb::Schema { of } => Ended::said(Exit::Well, self.local.schema(of)),
             Verb::Completions { shell } => {
                 let mut out = Vec::new();
@@ -235,22 +240,7 @@ impl Call<'_> {
     /// Asks the daemon; what it refuses is worded with the hint that helps.
     fn tell(&self, command: &Command) -> Result<Told, Ended> {
         let untold = |exit, text: String| Ended::complained(exit, format!("error: {text}"));
-        let reach = self.local.reach(self.everywhere.config.as_deref());
-        let named = find::Named {
-            url: self.everywhere.url.clone(),
-            socket: self.everywhere.socket.clone(),
-            config: self.everywhere.config.is_some(),
-        };
-        let reach = match reach {
-            Ok(reach) => reach,
-            // Where the daemon is was said; its settings are not needed to find it.
-            Err(_) if named.url.is_some() || named.socket.is_some() => None,
-            Err(error) => return Err(untold(Exit::WrongUse, error)),
-        };
-        let runtime_dir = self.local.variable("XDG_RUNTIME_DIR");
-        let places = find::places(&named, reach.as_ref(), runtime_dir.as_ref().map(Path::new));
-        let places: Vec<client::Place> =
-            places.into_iter().map(|it| self.with_token(it, reach.as_ref())).collect();
+        let places = self.places().map_err(|error| untold(Exit::WrongUse, error))?;
         // Under cron or systemd nobody is logged in; the account still has a name.
         let by = ["USER", "LOGNAME", "SUDO_USER"].iter().find_map(|it| self.local.variable(it));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -280,6 +270,31 @@ impl Call<'_> {
             Ok(json) => Ok(Told { scene, json }),
             Err(refusal) => Err(self.refused(refusal)),
         }
+    }
+
+    /// Where the daemon is looked for.
+    ///
+    /// # Errors
+    /// When its configuration is needed to find it and cannot be read.
+    fn places(&self) -> Result<Vec<client::Place>, String> {
+        let named = self.everywhere.url.is_some() || self.everywhere.socket.is_some();
+        match self.local.reach(self.everywhere.config.as_deref()) {
+            Ok(reach) => Ok(self.places_of(reach.as_ref())),
+            // Where the daemon is was said; its settings are not needed to find it.
+            Err(_) if named => Ok(self.places_of(None)),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn places_of(&self, reach: Option<&Reach>) -> Vec<client::Place> {
+        let named = find::Named {
+            url: self.everywhere.url.clone(),
+            socket: self.everywhere.socket.clone(),
+            config: self.everywhere.config.is_some(),
+        };
+        let runtime_dir = self.local.variable("XDG_RUNTIME_DIR");
+        let places = find::places(&named, reach, runtime_dir.as_ref().map(Path::new));
+        places.into_iter().map(|it| self.with_token(it, reach)).collect()
     }
 
     /// The token of the environment for any address over TCP; that of the configuration for its own alone.

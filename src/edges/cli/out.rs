@@ -11,3 +11,8 @@ pub(super) fn write(ended: &Ended) {
     // Nobody is left to be told of a failed write.
     drop((said, complained));
 }
+
+/// Says one line at once, of a call that goes on.
+pub(super) fn remark(line: &str) {
+    let _ = io::stderr().lock().write_all(format!("{line}\n").as_bytes());
+}
