@@ -26,13 +26,17 @@ fn the_reference_is_what_the_code_says() {
         ("receivers.md", receivers()),
         ("http.md", http()),
     ];
-    for (name, body) in pages {
-        let path = Path::new(REPOSITORY).join("docs/reference").join(name);
-        let text = format!(
+    let signed = |body: &str| {
+        format!(
             "{}\n\n<!-- Generated from the code by tests/docs.rs. Change the code, then:\n     \
              ATALAYA_DOCS=write cargo test --test docs -->\n",
             body.trim_end()
-        );
+        )
+    };
+    let schema = ("heartbeat-map.schema.json", said(&["schema", "heartbeat-map"]));
+    let pages = pages.into_iter().map(|(name, body)| (name, signed(&body))).chain([schema]);
+    for (name, text) in pages {
+        let path = Path::new(REPOSITORY).join("docs/reference").join(name);
         if wants_writing() {
             fs::write(&path, &text).expect("docs/reference can be written");
         }

@@ -4,6 +4,7 @@
 
 use std::{
     collections::BTreeMap,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
     sync::{Arc, Mutex, atomic::Ordering},
     time::Duration,
 };
@@ -118,6 +119,18 @@ impl Tower {
 
     pub fn watches(&self) -> Vec<Seen> {
         self.context.slots.all().iter().map(|it| seen(it)).collect()
+    }
+
+    /// Changes when an agent comes or goes, has another name or says another verdict; cheap to look at.
+    pub fn mark(&self) -> u64 {
+        let marks = self.context.slots.all().into_iter().map(|slot| {
+            let mut mark = DefaultHasher::new();
+            let subject = slot.subject();
+            (&*subject.watch.name, subject.name.as_str(), slot.verdict().0.word()).hash(&mut mark);
+            mark.finish()
+        });
+        // In any order.
+        marks.fold(0, u64::wrapping_add)
     }
 
     /// By id or alias of an agent, or `kind/name`.

@@ -281,6 +281,10 @@ fn edges(
         Arc::new(faces::Tcp { listener, state: state.clone(), api: over_tcp }),
         Arc::new(faces::Socket { path: socket, group, state, api: over_socket }),
     ];
+    if let Some(path) = daemon.heartbeat_map.clone() {
+        let (controller, context) = (controller.clone(), Arc::clone(context));
+        edges.push(Arc::new(faces::MapFile { path, controller, context }));
+    }
     if let Some(settings) = daemon.telegram.as_ref().filter(|it| it.listen) {
         let url = reqwest::Url::parse(&settings.api_url)
             .map_err(|error| NotStarted::new(format!("[telegram] api_url: {error}")))?;

@@ -6,8 +6,14 @@ use std::{net::TcpListener, path::PathBuf, sync::Arc};
 use axum::Router;
 
 use crate::{
-    actors::edges::Edge,
+    actors::{context::Shared, edges::Edge},
+    control::Controller,
+    domain::{
+        id::{Kind, WatchId},
+        watch::Condition,
+    },
     edges::{
+        heartbeat_map,
         http::{
             HttpState,
             server::{self, Room},
@@ -61,6 +67,31 @@ impl Edge for Socket {
             };
             let (state, api) = (self.state.clone(), self.api.clone());
             match server::serve_unix(listener, state, api, Room::of_machine()).await {}
+        })
+    }
+}
+
+/// A file as a face: `self/heartbeat-map` says whether it can be written.
+pub struct MapFile {
+    pub path: PathBuf,
+    pub controller: Controller,
+    pub context: Shared,
+}
+
+impl Edge for MapFile {
+    fn name(&self) -> &'static str {
+        "heartbeat-map"
+    }
+
+    fn run(&self) -> Pending<'_, String> {
+        Box::pin(async move {
+            let watch = WatchId::new(Kind::Myself, self.name());
+            let health = |written: Result<(), &str>| {
+                let trouble = written.err().map(|why| (Condition::Degraded, why));
+                let context = &self.context;
+                context.tell(context.board.set(&watch, trouble, context.clock.now()));
+            };
+            match heartbeat_map::keep(&self.controller, &self.path, health).await {}
         })
     }
 }

@@ -10,6 +10,7 @@ use crate::{
     config::{self, Environment, Place, Report, Sources},
     domain::registry::Wanted,
     edges::cli::local::{Checked, Files, Finding, Local, Reach, Which},
+    wire,
 };
 
 /// The process as it was called.
@@ -115,6 +116,7 @@ impl Local for Here {
         let schema = match which {
             Which::Daemon => daemon,
             Which::Registry => registry,
+            Which::HeartbeatMap => wire::heartbeat_map::schema(),
         };
         format!("{schema:#}\n")
     }

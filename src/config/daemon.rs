@@ -1,7 +1,10 @@
 //! Daemon: atalaya.toml, merged, becomes checked settings. It answers for everything that is wrong
 //! and gives settings all the same, so that the registry is checked in the same run.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use jiff::{SignedDuration, tz::TimeZone};
 use secrecy::{ExposeSecret, SecretString};
@@ -39,8 +42,9 @@ pub(crate) fn check(
     let redis = check.redis(raw.redis.as_ref());
     let telegram = check.telegram(raw.telegram.as_ref());
     let delivery = check.delivery(raw.delivery.as_ref());
+    let heartbeat_map = check.heartbeat_map(raw.heartbeat_map.as_ref());
     let log = log(raw.log.as_ref());
-    Daemon { node, http, store, redis, telegram, delivery, log }
+    Daemon { node, http, store, redis, telegram, delivery, heartbeat_map, log }
 }
 
 struct Check<'a> {
@@ -242,6 +246,18 @@ impl Check<'_> {
         });
         let dry_run = raw.and_then(|it| it.dry_run).unwrap_or_default();
         Delivery { digest_every: digest_every.unwrap_or(SignedDuration::ZERO), dry_run }
+    }
+
+    fn heartbeat_map(&mut self, raw: Option<&raw::HeartbeatMap>) -> Option<PathBuf> {
+        let path = raw?.path.as_deref()?;
+        let is_file = !path.ends_with('/') && Path::new(path).file_name().is_some();
+        let help = "such as \"./hub/agent_heartbeat.json\"";
+        let read = if is_file {
+            Ok(PathBuf::from(path))
+        } else {
+            Err(("names no file".to_owned(), help.to_owned()))
+        };
+        self.take(&steps!["heartbeat_map", "path"], read)
     }
 
     fn telegram(&mut self, raw: Option<&raw::Telegram>) -> Option<Telegram> {

@@ -24,6 +24,7 @@ pub(crate) struct Daemon {
     pub(crate) redis: Option<Redis>,
     pub(crate) telegram: Option<Telegram>,
     pub(crate) delivery: Option<Delivery>,
+    pub(crate) heartbeat_map: Option<HeartbeatMap>,
     pub(crate) log: Option<Log>,
 }
 
@@ -133,6 +134,15 @@ pub(crate) struct Delivery {
     pub(crate) digest_every: Option<Words>,
     /// Nothing is sent but test messages; `atalaya incidents --would-tell` lists the rest. Default: false.
     pub(crate) dry_run: Option<bool>,
+}
+
+/// A file with the status of all agents, for other programs.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct HeartbeatMap {
+    /// The file; its folder must be there. Written on change, and every 60 s.
+    #[schemars(required)]
+    pub(crate) path: Option<String>,
 }
 
 /// What it says of itself.

@@ -22,6 +22,8 @@ pub struct Daemon {
     /// None: no token.
     pub telegram: Option<Telegram>,
     pub delivery: Delivery,
+    /// The file that is kept for other programs; none: none.
+    pub heartbeat_map: Option<PathBuf>,
     pub log: Log,
 }
 

@@ -164,20 +164,29 @@ impl Controller {
     pub(super) async fn agents(&self) -> Result<Vec<AgentView>, Refusal> {
         // What the watches say needs no store.
         let open = self.open_incidents(None).await.unwrap_or_default();
-        let incidents = worst(&open);
-        let now = self.tower.now();
-        let mut rows: Vec<(Verdict, AgentView)> = self
-            .tower
-            .watches()
-            .iter()
-            .map(|seen| {
-                let shown = seen.spec.shown(&seen.state, now);
-                let incident = incidents.get(&seen.subject.watch).copied();
-                (shown.0, AgentView::of(seen, shown, &self.sources, incident))
-            })
-            .collect();
+        let mut rows = self.rows(&worst(&open));
         rows.sort_by(|(left, a), (right, b)| (rank(*left), &a.id).cmp(&(rank(*right), &b.id)));
         Ok(rows.into_iter().map(|(_, view)| view).collect())
+    }
+
+    fn rows(&self, incidents: &HashMap<WatchId, IncidentId>) -> Vec<(Verdict, AgentView)> {
+        let now = self.tower.now();
+        let row = |seen: &Seen| {
+            let shown = seen.spec.shown(&seen.state, now);
+            let incident = incidents.get(&seen.subject.watch).copied();
+            (shown.0, AgentView::of(seen, shown, &self.sources, incident))
+        };
+        self.tower.watches().iter().map(row).collect()
+    }
+
+    /// All agents as they are watched now, in no order and without their incidents: no store is asked.
+    pub fn fleet(&self) -> Vec<(Verdict, AgentView)> {
+        self.rows(&HashMap::new())
+    }
+
+    /// Changes when an agent comes or goes, has another name or another verdict. `late` is no verdict of its own.
+    pub fn fleet_mark(&self) -> u64 {
+        self.tower.mark()
     }
 
     pub(super) fn unknown_agents(&self) -> Vec<UnknownView> {

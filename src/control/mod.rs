@@ -250,6 +250,10 @@ impl Controller {
         (settings.node.as_str().to_owned(), self.tower.now().to_zoned(settings.timezone.clone()))
     }
 
+    pub fn now(&self) -> jiff::Timestamp {
+        self.tower.now()
+    }
+
     async fn ask(&self, ask: desk::Ask) -> Result<Done, Refusal> {
         self.tower.ask(ask).await?.map(Done::one).map_err(Refusal::refused)
     }

@@ -5,6 +5,7 @@ pub mod beats;
 pub mod echo;
 #[cfg(test)]
 pub(crate) mod fake;
+pub mod heartbeat_map;
 pub mod http;
 pub mod pings;
 pub mod telegram;

@@ -13,6 +13,7 @@ mod edits;
 mod exec;
 mod harness;
 mod heard;
+mod heartbeat_map;
 mod settings;
 mod snippets;
 mod store;

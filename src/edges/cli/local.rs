@@ -60,6 +60,8 @@ pub enum Which {
     Daemon,
     /// registry.toml
     Registry,
+    /// What `[heartbeat_map]` has written
+    HeartbeatMap,
 }
 
 pub trait Local {
