@@ -18,7 +18,6 @@ use super::{
         Daemon, Delivery, Http, Log, LogFormat, Node, Profile, Redis, Store, Subscription, Telegram,
     },
     values::{self, Ground},
-    walk::nearest,
 };
 use crate::domain::{id::Name, text::Text};
 
@@ -113,7 +112,7 @@ impl Check<'_> {
         }
         let zone = raw.and_then(|it| it.timezone.as_deref());
         let timezone = zone
-            .and_then(|zone| self.take(&steps!["node", "timezone"], timezone(zone)))
+            .and_then(|zone| self.take(&steps!["node", "timezone"], values::timezone(zone)))
             .unwrap_or_else(TimeZone::system);
         let state_dir = raw.and_then(|it| it.state_dir.as_deref()).unwrap_or("./var");
         if state_dir.trim().is_empty() {
@@ -312,17 +311,6 @@ impl Check<'_> {
             listen: raw.listen.unwrap_or(true),
         })
     }
-}
-
-/// An IANA name; `Err` says what is wrong and how to mend it.
-pub(super) fn timezone(name: &str) -> Result<TimeZone, Refused> {
-    TimeZone::get(name).map_err(|_| {
-        let known: Vec<String> = jiff::tz::db().available().map(|it| it.to_string()).collect();
-        let near = nearest(name, known.iter().map(String::as_str));
-        let help =
-            if near.starts_with("did you") { near } else { "such as \"Europe/Madrid\"".into() };
-        (format!("{name:?} is no time zone"), help)
-    })
 }
 
 fn sqlite(url: &str) -> Result<PathBuf, Refused> {

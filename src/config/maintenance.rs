@@ -3,7 +3,6 @@
 use jiff::Timestamp;
 
 use super::{
-    daemon::timezone,
     document::steps,
     raw, receivers,
     registry::{File, Fixed},
@@ -86,7 +85,7 @@ impl Check<'_> {
     }
 
     fn each(&mut self, cron: &str, for_: &raw::Words, zone: Option<&str>) -> Option<When> {
-        let zone = match zone.map(timezone) {
+        let zone = match zone.map(values::timezone) {
             None => Some(self.fixed.daemon.node.timezone.clone()),
             Some(Ok(zone)) => Some(zone),
             Some(Err((what, help))) => {

@@ -8,10 +8,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use jiff::{SignedDuration, Span, SpanRelativeTo};
+use jiff::{SignedDuration, Span, SpanRelativeTo, tz::TimeZone};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::report::{Finding, Level, Place};
+use super::{
+    report::{Finding, Level, Place},
+    walk::nearest,
+};
 
 const SECRET_BYTES_MAX: u64 = 64 * 1024;
 
@@ -49,6 +52,17 @@ pub(crate) fn duration(text: &str, range: Range) -> Result<SignedDuration, (Stri
         return Err((format!("takes {min} to {max}"), help));
     }
     Ok(parsed)
+}
+
+/// An IANA name; `Err` says what is wrong and how to mend it.
+pub(crate) fn timezone(name: &str) -> Result<TimeZone, (String, String)> {
+    TimeZone::get(name).map_err(|_| {
+        let known: Vec<String> = jiff::tz::db().available().map(|it| it.to_string()).collect();
+        let near = nearest(name, known.iter().map(String::as_str));
+        let help =
+            if near.starts_with("did you") { near } else { "such as \"Europe/Madrid\"".into() };
+        (format!("{name:?} is no time zone"), help)
+    })
 }
 
 /// As people write it: `90s`, `5m`, `1h 30m`, `31d`.

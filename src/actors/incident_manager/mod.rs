@@ -297,7 +297,8 @@ impl Running {
                 self.commit(myself, writes, acknowledge, replies);
             } else {
                 self.tell_from_memory(&writes);
-                self.pass_on(self.canary);
+                let canary = self.canary.take();
+                self.pass_on(canary);
                 for (_, reply) in std::mem::take(&mut self.asks) {
                     // Whoever asked may have gone.
                     let _ =

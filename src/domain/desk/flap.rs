@@ -191,10 +191,6 @@ impl Desk {
         }
     }
 
-    pub(super) fn is_held_by_flapping(&self, id: IncidentId, now: Timestamp) -> bool {
-        self.muted(id, now).is_some_and(|it| it.stage == Stage::Flapping)
-    }
-
     /// Programs make no sound, and count on hearing each change.
     pub(super) fn tell_machines(&mut self, id: IncidentId, reason: &Reason, batch: &mut Batch) {
         let Some(incident) = self.books.incident(id) else { return };

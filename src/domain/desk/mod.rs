@@ -326,7 +326,7 @@ impl Desk {
         incident.chain = route(&self.settings, &flip.subject, incident.severity).then;
         incident.steps_told = 0;
         let times = incident.occurrences;
-        if self.muted(id, batch.now).is_some() && !self.is_held_by_flapping(id, batch.now) {
+        if self.muted(id, batch.now).is_some_and(|it| it.stage != Stage::Flapping) {
             self.forget_machines(id);
         }
         let rule = format!("relapse within {}", wording::written(self.settings.reopen));

@@ -35,12 +35,11 @@ impl Desk {
     /// Decides an open incident as if it opened now: who hears of it, in which message, with a sound or not.
     pub(super) fn tell(&mut self, id: IncidentId, reason: &Reason, batch: &mut Batch) {
         batch.incidents.insert(id);
-        let flapping = self.is_held_by_flapping(id, batch.now);
-        if self.hold(id, batch) {
+        if let Some(stage) = self.held_by(id, batch) {
             for group in self.books.groups_of(id) {
                 batch.edit(group.id);
             }
-            if flapping {
+            if stage == Stage::Flapping {
                 self.tell_machines(id, reason, batch);
             }
             return;
@@ -78,12 +77,17 @@ impl Desk {
     /// Whether something mutes the incident; if so that is stored and counted, and its clocks stop until
     /// what mutes it ends.
     pub(super) fn hold(&mut self, id: IncidentId, batch: &mut Batch) -> bool {
-        let Some(muted) = self.muted(id, batch.now) else { return false };
+        self.held_by(id, batch).is_some()
+    }
+
+    /// The same; with what mutes it.
+    fn held_by(&mut self, id: IncidentId, batch: &mut Batch) -> Option<Stage> {
+        let muted = self.muted(id, batch.now)?;
         if let Some(silence) = muted.silence.and_then(|it| self.silences.get_mut(it)) {
             silence.muted += 1;
             batch.silences.insert(silence.id);
         }
-        let Some(incident) = self.books.incident_mut(id) else { return true };
+        let incident = self.books.incident_mut(id)?;
         incident.next_step_at = None;
         incident.repeat_at = None;
         incident.maintenance_until = muted.until;
@@ -91,7 +95,7 @@ impl Desk {
         let Muted { stage, rule, origin, .. } = muted;
         batch.incidents.insert(id);
         batch.decide(Ruled { watch, incident, stage, origin, receiver: None }, "held", &rule);
-        true
+        Some(stage)
     }
 
     pub(super) fn muted(&self, id: IncidentId, now: Timestamp) -> Option<Muted> {
