@@ -321,3 +321,10 @@ fn dates_and_durations() {
 fn later_by_a_day(at: Timestamp) -> Timestamp {
     at.saturating_add(SignedDuration::from_hours(24)).unwrap()
 }
+
+#[test]
+fn an_exit_code_is_said_once() {
+    let said = |status: &str, exit| rule(&Cause::Said { status: Text::clean(status, 40), exit });
+    assert_eq!(said("exit 3", Some(3)), "exit 3");
+    assert_eq!(said("error", None), "it said error");
+}
