@@ -182,7 +182,7 @@ token = "hush"
     assert_eq!(agent.subject.notify.len(), 1);
     assert_eq!(agent.spec.stall_after, Some(seconds(1_800)));
     assert_eq!((agent.spec.lease_max, agent.spec.leave_max), (seconds(3_600), seconds(60)));
-    assert_eq!(loaded.registry.wanted.index().get("002").copied(), Some(agent));
+    assert_eq!(loaded.registry.wanted.index().declared("002"), Some(agent));
     let mary = "mary".parse().expect("a name");
     assert_eq!(loaded.registry.agent_tokens[&mary].expose_secret(), "hush");
     let hook = &loaded.registry.receivers[0];
@@ -193,6 +193,46 @@ token = "hush"
     let other = load("", &registry.replace("secret = \"hush\"", "secret = \"other\""), &[]);
     assert_ne!(other.registry.receivers[0].fingerprint(), hook.fingerprint());
     assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
+}
+
+#[test]
+fn of_two_patterns_the_one_with_the_longer_literal_rules() {
+    let registry = r#"auto_register_max = 7
+[[agent]]
+id = "w*"
+timeout = "1m"
+[[agent]]
+id = "worker-*"
+timeout = "2m"
+severity = { down = "warning" }
+[[agent]]
+id = "worker-7"
+timeout = "3m"
+[[agent]]
+id = "*-eu"
+"#;
+    let wanted = load("", registry, &[]).registry.wanted;
+    assert_eq!((wanted.agents.len(), wanted.undeclared_max), (1, 7));
+    assert_eq!(wanted.longest_interval(), Some(seconds(30)));
+    for (name, found) in [
+        ("worker-1", Some((6, 120))),
+        ("worker-1-eu", Some((6, 120))),
+        ("wally", Some((3, 60))),
+        ("x-eu", Some((13, 90))),
+        ("mary", None),
+    ] {
+        let agent = wanted.undeclared(&name.parse().expect("a name"));
+        let shown = agent.as_ref().map(|it| (it.subject.origin.to_string(), it.spec.timeout));
+        let expected = found.map(|(line, timeout)| {
+            // Where the entry begins.
+            (format!("config/registry.toml:{}", line - 1), seconds(timeout))
+        });
+        assert_eq!(shown, expected, "{name}");
+        if let Some(agent) = agent {
+            assert_eq!(agent.subject.timeout, Some(agent.spec.timeout));
+            assert!(agent.subject.self_registered);
+        }
+    }
 }
 
 #[test]

@@ -164,7 +164,7 @@ impl Running {
     }
 
     fn consider(&mut self, read: Box<Read>) {
-        let diff = Diff::between(&self.context.wanted(), &read.wanted);
+        let diff = self.diff(&read);
         if diff.removes_too_many() {
             let why = format!(
                 "this edit would stop {} of {} watches; see `atalaya plan`, then `atalaya apply`, or mend the file",
@@ -178,11 +178,17 @@ impl Running {
         self.adopt(*read, &diff);
     }
 
+    fn diff(&self, read: &Read) -> Diff {
+        let subjects = self.context.slots.all().into_iter().map(|it| it.subject());
+        let undeclared = subjects.filter(|it| it.self_registered).map(|it| it.watch.clone());
+        Diff::between(&self.context.wanted(), &read.wanted, &undeclared.collect::<Vec<_>>())
+    }
+
     fn apply(&mut self, by: &Text) -> Answer {
         let Some(read) = self.held.take() else {
             return Err("no edit is held: what stands in the files is in force".to_owned());
         };
-        let diff = Diff::between(&self.context.wanted(), &read.wanted);
+        let diff = self.diff(&read);
         tracing::info!(%by, stop = diff.stop.len(), "a held edit was applied");
         let said = format!(
             "applied: {} started, {} changed, {} stopped",

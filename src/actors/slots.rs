@@ -115,11 +115,13 @@ impl Slots {
         Some((slot, flips))
     }
 
-    /// What it is called may have changed with the registry: names are looked up anew. One that had
-    /// registered itself and is declared now makes room for another.
+    /// What it is called may have changed with the registry: names are looked up anew. Whoever is declared now makes
+    /// room for another that registers itself; whose entry is gone counts among those.
     pub fn rename(&self, slot: &Arc<Slot>, subject: &Subject) {
         let mut table = self.write();
-        if !subject.self_registered {
+        if subject.self_registered {
+            table.self_registered.insert(slot.watch.clone());
+        } else {
             table.self_registered.remove(&slot.watch);
         }
         table.by_name.retain(|name, it| !Arc::ptr_eq(it, slot) || **name == *slot.watch.name);
@@ -187,20 +189,26 @@ mod tests {
     use jiff::SignedDuration;
 
     use super::*;
-    use crate::{
-        actors::tower::self_registered,
-        domain::{
-            detector,
-            id::Origin,
-            watch::agent::{Spec, State},
-        },
+    use crate::domain::{
+        detector,
+        id::Origin,
+        text::Text,
+        watch::agent::{Spec, State},
     };
 
     fn stranger(name: &str) -> Beginning {
         let second = SignedDuration::from_secs(1);
-        let name = name.parse().expect("a good name");
         Beginning {
-            subject: Arc::new(self_registered(&name, &Origin::Default("test"), second * 3)),
+            subject: Arc::new(Subject {
+                watch: name.parse().expect("a good name"),
+                name: Text::clean(name, 40),
+                origin: Origin::Default("test"),
+                notify: Vec::new(),
+                severity: Vec::new(),
+                self_registered: true,
+                timeout: None,
+                aliases: Vec::new(),
+            }),
             spec: Arc::new(Spec {
                 interval: second,
                 timeout: second,
@@ -218,6 +226,12 @@ mod tests {
         }
     }
 
+    fn declared(name: &str) -> Beginning {
+        let begin = stranger(name);
+        let subject = Subject { self_registered: false, ..Subject::clone(&begin.subject) };
+        Beginning { subject: Arc::new(subject), ..begin }
+    }
+
     #[test]
     fn one_that_is_declared_later_makes_room_for_another_that_registers_itself() {
         let slots = Slots::new(1);
@@ -228,6 +242,10 @@ mod tests {
         assert!(slots.insert(stranger("lisa"), 1).is_some());
         slots.remove(&mary.watch, Timestamp::UNIX_EPOCH);
         assert!(slots.insert(stranger("nova"), 1).is_none(), "who left was not one of them");
+        let (paula, _) = slots.insert(declared("paula"), 1).expect("entries have no bound");
+        let subject = Subject { self_registered: true, ..Subject::clone(&paula.subject()) };
+        slots.rename(&paula, &subject);
+        assert!(slots.insert(stranger("nova"), 2).is_none(), "whose entry is gone is one of them");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use ractor::{Message, RpcReplyPort, rpc::CallResult};
 
 pub use super::board::Part;
@@ -22,7 +22,7 @@ use super::{
 use crate::{
     domain::{
         desk::{Answer, Ask},
-        id::{Name, Origin, ReceiverId, SourceId, WatchId},
+        id::{Name, ReceiverId, SourceId, WatchId},
         text::Text,
         watch::{
             Condition, Subject,
@@ -100,6 +100,11 @@ impl Strangers {
 
     fn forget(&self, name: &Name) {
         lock(&self.0).remove(name.as_str());
+    }
+
+    /// Forgets the others: they are watched now.
+    pub(super) fn retain(&self, is_strange: impl Fn(&str) -> bool) {
+        lock(&self.0).retain(|name, _| is_strange(name));
     }
 }
 
@@ -258,19 +263,19 @@ impl Listener {
     fn stranger(&self, name: &Name, beat: Beat) -> Took {
         let context = &self.context;
         let wanted = context.wanted();
-        let Some(auto) = &wanted.auto_register else {
+        let Some(agent) = wanted.undeclared(&WatchId::agent(name)) else {
             context.strangers.count(name, beat.at);
             return Took::Unknown;
         };
         let now = context.clock.now();
         let begin = Beginning {
-            subject: Arc::new(self_registered(name, &auto.origin, auto.spec.timeout)),
-            spec: Arc::clone(&auto.spec),
+            subject: agent.subject,
+            spec: agent.spec,
             state: State::new(now),
             epoch: epoch_after(0, now),
             n: 0,
         };
-        let Some((slot, new)) = context.slots.insert(begin, auto.max) else {
+        let Some((slot, new)) = context.slots.insert(begin, wanted.undeclared_max) else {
             context.strangers.count(name, beat.at);
             return Took::Full;
         };
@@ -282,20 +287,6 @@ impl Listener {
         tracing::info!(watch = %slot.watch, "heard for the first time and watched from now on");
         slot.point.shard.cast(super::shard::Message::Reconcile);
         Took::Registered
-    }
-}
-
-/// The subject of an agent that registered itself under `name`.
-pub fn self_registered(name: &Name, origin: &Origin, timeout: SignedDuration) -> Subject {
-    Subject {
-        watch: WatchId::agent(name),
-        name: Text::clean(name.as_str(), 128),
-        origin: origin.clone(),
-        notify: Vec::new(),
-        severity: Vec::new(),
-        self_registered: true,
-        timeout: Some(timeout),
-        aliases: Vec::new(),
     }
 }
 

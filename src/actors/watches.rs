@@ -1,7 +1,7 @@
 //! Watches: holds what the registry wants against the slots, and the shards that run them. It takes no
 //! input: whatever woke it, it compares all wanted with all there is. Also flushes the facts of beats.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
@@ -19,7 +19,7 @@ use crate::{
     domain::{
         desk::Answer,
         id::WatchId,
-        registry::{Agent, Wanted},
+        registry::Agent,
         restart::{Patience, WAIT_MAX},
         text::Text,
         watch::agent::{Signal, State},
@@ -189,40 +189,26 @@ impl Running {
         });
         let index = wanted.index();
         for slot in self.context.slots.all() {
-            self.keep_or_remove(&slot, &wanted, &index, now);
+            match index.successor(&slot.watch, !slot.subject().self_registered) {
+                Some(agent) => self.go_on(&slot, &agent),
+                None => self.remove(&slot, now, now),
+            }
         }
         for agent in &wanted.agents {
             self.ensure(agent, now);
         }
+        self.context.strangers.retain(|name| self.context.slots.by_name(name).is_none());
         for point in self.context.slots.points() {
             point.shard.cast(shard::Message::Reconcile);
         }
     }
 
-    /// Takes out what the registry no longer has. One that registered itself stays, unless its name was
-    /// taken over as an id or an alias of another.
-    fn keep_or_remove(
-        &mut self,
-        slot: &Arc<Slot>,
-        wanted: &Wanted,
-        index: &HashMap<&str, &Agent>,
-        now: Timestamp,
-    ) {
-        let subject = slot.subject();
-        let declared = index.get(&*slot.watch.name);
-        let stays = match declared {
-            Some(agent) => agent.subject.watch == slot.watch,
-            None => subject.self_registered,
-        };
-        if stays {
-            if declared.is_none()
-                && let Some(auto) = &wanted.auto_register
-            {
-                slot.respecify(subject, Arc::clone(&auto.spec));
-            }
-            return;
+    /// The same watch, as the registry has it now.
+    fn go_on(&self, slot: &Arc<Slot>, agent: &Agent) {
+        if slot.subject() != agent.subject {
+            self.context.slots.rename(slot, &agent.subject);
         }
-        self.remove(slot, now, now);
+        slot.respecify(Arc::clone(&agent.subject), Arc::clone(&agent.spec));
     }
 
     fn remove(&mut self, slot: &Arc<Slot>, now: Timestamp, removed_at: Timestamp) {
@@ -238,12 +224,7 @@ impl Running {
 
     fn ensure(&mut self, agent: &Agent, now: Timestamp) {
         let watch = &agent.subject.watch;
-        if let Some(slot) = self.context.slots.by_watch(watch) {
-            let known = slot.subject();
-            if known != agent.subject {
-                self.context.slots.rename(&slot, &agent.subject);
-            }
-            slot.respecify(Arc::clone(&agent.subject), Arc::clone(&agent.spec));
+        if self.context.slots.by_watch(watch).is_some() {
             return;
         }
         // It comes back within a day: what was known of it goes on, in a new life, so that nothing told of

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::daemon::Start;
-use crate::actors::context::Shared;
+use crate::{actors::context::Shared, domain::registry::Wanted};
 
 /// Says where things are and what to try first.
 pub fn say(start: &Start, bound: SocketAddr, context: &Shared) {
@@ -32,7 +32,7 @@ fn words(start: &Start, bound: SocketAddr, context: &Shared) -> String {
     let socket = start.daemon.http.socket.display();
     line("listening", &format!("http://{bound}, {socket}"));
     line("store", &start.daemon.store.path.display().to_string());
-    line("watching", &watching(context.slots.len(), wanted.auto_register.is_some()));
+    line("watching", &watching(context.slots.len(), &wanted));
     let receivers: Vec<String> = wanted.desk.receivers.iter().map(|it| it.id.to_string()).collect();
     let telling = if receivers.is_empty() {
         "this terminal only".to_owned()
@@ -61,11 +61,18 @@ fn words(start: &Start, bound: SocketAddr, context: &Shared) -> String {
     text
 }
 
-fn watching(agents: usize, registers: bool) -> String {
+fn watching(agents: usize, wanted: &Wanted) -> String {
     let known = match agents {
         0 => "itself".to_owned(),
         1 => "itself and 1 agent".to_owned(),
         many => format!("itself and {many} agents"),
     };
-    if registers { format!("{known}, and whatever pings it") } else { known }
+    if wanted.auto_register.is_some() {
+        return format!("{known}, and whatever pings it");
+    }
+    match wanted.patterns.as_slice() {
+        [] => known,
+        [only] => format!("{known}, and whatever pings it as {}", only.id),
+        many => format!("{known}, and whatever pings it under {} patterns", many.len()),
+    }
 }

@@ -21,12 +21,12 @@ use crate::{
         root::{self, Parts, Root},
         slot::{Beginning, epoch_after},
         slots::Slots,
-        tower::{Strangers, self_registered},
+        tower::Strangers,
         watches::{HEARD_UNTIL, heard_until},
     },
     domain::{
-        id::{Name, WatchId},
-        registry::Wanted,
+        id::WatchId,
+        registry::{Agent, Wanted},
         watch::agent::State,
         write::{Facts, Write},
     },
@@ -135,10 +135,9 @@ fn furnish(slots: &Slots, wanted: &Wanted, opened: Opened, now: Timestamp) -> (K
     }
     let index = wanted.index();
     kept.retain(|watch, facts| {
-        let stays = facts.self_registered
-            && facts.removed_at.is_none()
-            && !index.contains_key(&*watch.name)
-            && readmit(slots, wanted, facts);
+        let successor = index.successor(watch, !facts.self_registered);
+        let stays = facts.removed_at.is_none()
+            && successor.is_some_and(|it| readmit(slots, it, facts, wanted.undeclared_max));
         !stays
     });
     let mut dropped = Kept::new();
@@ -149,18 +148,16 @@ fn furnish(slots: &Slots, wanted: &Wanted, opened: Opened, now: Timestamp) -> (K
     (kept, dropped)
 }
 
-/// Goes on with an agent that had registered itself, unless that is no longer allowed.
-fn readmit(slots: &Slots, wanted: &Wanted, facts: &Facts) -> bool {
-    let Some(auto) = &wanted.auto_register else { return false };
-    let Ok(name) = facts.watch.name.parse::<Name>() else { return false };
+/// Goes on with an agent that no entry declares, unless there are too many of them.
+fn readmit(slots: &Slots, agent: Agent, facts: &Facts, max: usize) -> bool {
     let begin = Beginning {
-        subject: Arc::new(self_registered(&name, &auto.origin, auto.spec.timeout)),
-        spec: Arc::clone(&auto.spec),
+        subject: agent.subject,
+        spec: agent.spec,
         state: State::clone(&facts.state),
         epoch: facts.epoch,
         n: facts.n,
     };
-    slots.insert(begin, auto.max).is_some()
+    slots.insert(begin, max).is_some()
 }
 
 /// Starts the tree.

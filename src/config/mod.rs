@@ -7,6 +7,7 @@
 //!                                        └──────── findings ────────┴──▶ Report
 //! ```
 
+mod agents;
 mod daemon;
 mod document;
 mod environment;

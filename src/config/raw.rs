@@ -180,7 +180,7 @@ pub(crate) enum Format {
 pub(crate) struct Registry {
     /// Whatever pings is watched. Default: false.
     pub(crate) auto_register: Option<bool>,
-    /// So many at most. Default: 1000.
+    /// So many without an entry of their own at most, those of patterns too. Default: 1000.
     #[schemars(range(min = 1, max = 100_000))]
     pub(crate) auto_register_max: Option<usize>,
     pub(crate) defaults: Option<Defaults>,
@@ -242,11 +242,11 @@ pub(crate) struct Incidents {
     pub(crate) join_within: Option<Words>,
 }
 
-/// One agent that is watched.
+/// One agent that is watched, or all whose ids match a pattern.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Agent {
-    /// How it names itself: letters, digits and . _ : @ -
+    /// How it names itself: letters, digits and . _ : @ - ; with `*` in it: all that match, each from its first beat on.
     #[schemars(required)]
     pub(crate) id: Option<String>,
     /// Name for people. Default: the id.

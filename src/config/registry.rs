@@ -1,16 +1,13 @@
 //! Registry: registry.toml and registry.d/*.toml, together, become what is wanted. Ids are unique over
 //! all files; of a setting that stands in two of them, the later file (by name) rules.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    fmt,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use jiff::SignedDuration;
 use secrecy::SecretString;
 
 use super::{
+    agents::Declared,
     document::{Document, Step, steps},
     layers::Clocks,
     maintenance, raw,
@@ -23,14 +20,12 @@ use super::{
 };
 use crate::domain::{
     desk, detector,
-    id::{Name, Origin, ReceiverId, SourceId, WatchId},
+    id::{Name, Origin, SourceId},
     incident::Severity,
-    registry::{Agent, AutoRegister, Wanted},
-    text::Text,
-    watch::{Condition, Subject, agent},
+    registry::{Pattern, Wanted},
+    watch::agent,
 };
 
-const NAME_CHARACTERS_MAX: usize = 40;
 const AUTO_REGISTER_MAX: usize = 1_000;
 
 /// What the registry is checked against; it holds for one run of the process.
@@ -103,11 +98,16 @@ pub(crate) fn check(
     let receivers = receivers::check(fixed, &files, findings);
     let mut check = Check { fixed, files: &files, receivers: &receivers, findings };
     let defaults = check.defaults();
-    let mut agent_tokens = BTreeMap::new();
-    let agents = check.agents(&defaults, &mut agent_tokens);
+    let Declared { agents, patterns, tokens: agent_tokens } = check.agents(&defaults);
     let auto_register = check.auto_register(&defaults);
+    let undeclared_max = check.last(|it| it.auto_register_max.as_ref());
+    let undeclared_max = undeclared_max.map_or(AUTO_REGISTER_MAX, |(_, max)| *max);
     let desk = check.desk();
-    if agents.is_empty() && auto_register.is_none() && check.findings.len() == first {
+    if agents.is_empty()
+        && patterns.is_empty()
+        && auto_register.is_none()
+        && check.findings.len() == first
+    {
         let place =
             files.first().map_or(Place::Named("registry".into()), |it| it.document.value(&[]));
         let help = "add [[agent]], or auto_register = true";
@@ -120,19 +120,18 @@ pub(crate) fn check(
     if report.has_errors() {
         return None;
     }
-    let wanted = Arc::new(Wanted { agents, auto_register, desk: Arc::new(desk) });
+    let desk = Arc::new(desk);
+    let wanted = Arc::new(Wanted { agents, patterns, auto_register, undeclared_max, desk });
     Some(Registry { wanted, receivers: receivers.list, agent_tokens, text, report })
 }
 
-struct Check<'a> {
-    fixed: &'a Fixed,
-    files: &'a [File],
-    receivers: &'a Receivers,
-    findings: &'a mut Vec<Finding>,
+/// The registry under check.
+pub(super) struct Check<'a> {
+    pub(super) fixed: &'a Fixed,
+    pub(super) files: &'a [File],
+    pub(super) receivers: &'a Receivers,
+    pub(super) findings: &'a mut Vec<Finding>,
 }
-
-/// Where an id was first used.
-type Used<'a> = HashMap<Name, (&'a File, u32)>;
 
 impl<'a> Check<'a> {
     /// The last file that gives this, and its value.
@@ -197,7 +196,7 @@ impl<'a> Check<'a> {
     }
 
     /// An entry's clocks over the defaults.
-    fn spec(
+    pub(super) fn spec(
         &mut self,
         file: &File,
         at: &[Step<'_>],
@@ -237,109 +236,12 @@ impl<'a> Check<'a> {
         spec
     }
 
-    fn agents(
-        &mut self,
-        defaults: &agent::Spec,
-        tokens: &mut BTreeMap<Name, SecretString>,
-    ) -> Vec<Agent> {
-        let mut used = Used::new();
-        let mut agents = Vec::new();
-        for file in self.files {
-            for (index, raw) in file.raw.agent.iter().flatten().enumerate() {
-                let Some(id) = &raw.id else { continue };
-                let Some(id) = self.name(file, &steps!["agent", index, "id"], id, &mut used) else {
-                    continue;
-                };
-                let mut aliases = Vec::new();
-                for (number, alias) in raw.aliases.iter().flatten().enumerate() {
-                    let at = steps!["agent", index, "aliases", number];
-                    aliases.extend(self.name(file, &at, alias, &mut used));
-                }
-                let at = steps!["agent", index];
-                if let Some(token) = self.token(file, index, raw) {
-                    // An alias is another way to the same door.
-                    let names = aliases.iter().chain([&id]).cloned();
-                    tokens.extend(names.map(|it| (it, token.clone())));
-                }
-                let spec = self.spec(file, &at, &clocks(raw), defaults);
-                let people = raw.name.as_deref().map(|it| Text::clean(it, NAME_CHARACTERS_MAX));
-                let subject = Subject {
-                    watch: WatchId::agent(&id),
-                    name: people
-                        .filter(|it| !it.is_empty())
-                        .unwrap_or_else(|| Text::clean(id.as_str(), NAME_CHARACTERS_MAX)),
-                    origin: file.origin(&at),
-                    notify: self.notify(file, index, raw),
-                    severity: raw.severity.as_ref().map(severities).unwrap_or_default(),
-                    self_registered: false,
-                    timeout: Some(spec.timeout),
-                    aliases,
-                };
-                agents.push(Agent { subject: Arc::new(subject), spec: Arc::new(spec) });
-            }
-        }
-        agents
-    }
-
-    /// An id or alias, checked and not yet used.
-    fn name(
-        &mut self,
-        file: &'a File,
-        at: &[Step<'_>],
-        text: &str,
-        used: &mut Used<'a>,
-    ) -> Option<Name> {
-        let name = match text.parse::<Name>() {
-            Ok(name) => name,
-            Err(why) => {
-                let shown: String = text.chars().take(NAME_CHARACTERS_MAX).collect();
-                let help = if text.contains('*') {
-                    "one entry for many agents is not built yet: name each, or set auto_register"
-                } else {
-                    "letters, digits and . _ : @ - , a letter or digit first"
-                };
-                let message = format!("{shown:?} is no id: {why}");
-                self.findings.push(Finding::error(file.document.value(at), message, help));
-                return None;
-            }
-        };
-        let line = file.document.line(at);
-        if let Some((other, line)) = used.get(&name) {
-            let message = format!("`{name}` is used twice");
-            let help = format!("it stands at {}:{line} already", other.document.path);
-            self.findings.push(Finding::error(file.document.value(at), message, help));
-            return None;
-        }
-        used.insert(name.clone(), (file, line));
-        Some(name)
-    }
-
-    fn notify(&mut self, file: &File, index: usize, raw: &raw::Agent) -> Vec<ReceiverId> {
-        let Some(notify) = &raw.notify else { return Vec::new() };
-        let at = steps!["agent", index, "notify"];
-        self.receivers.named(self.fixed, file, &at, notify, self.findings)
-    }
-
-    fn token(&mut self, file: &File, index: usize, raw: &raw::Agent) -> Option<SecretString> {
-        let place = || {
-            let key = if raw.token_file.is_some() { "token_file" } else { "token" };
-            file.document.value(&steps!["agent", index, key])
-        };
-        let given = values::Given {
-            key: "token",
-            inline: raw.token.as_ref(),
-            file: raw.token_file.as_deref(),
-            place: &place,
-            credential: None,
-        };
-        self.fixed.ground.secret(&given, self.findings)
-    }
-
-    fn auto_register(&mut self, defaults: &agent::Spec) -> Option<AutoRegister> {
+    fn auto_register(&self, defaults: &agent::Spec) -> Option<Pattern> {
         let (file, wanted) = self.last(|it| it.auto_register.as_ref())?;
-        let max = self.last(|it| it.auto_register_max.as_ref());
-        wanted.then(|| AutoRegister {
-            max: max.map_or(AUTO_REGISTER_MAX, |(_, max)| *max),
+        wanted.then(|| Pattern {
+            id: "*".into(),
+            notify: Vec::new(),
+            severity: Vec::new(),
             spec: Arc::new(defaults.clone()),
             origin: file.origin(&steps!["auto_register"]),
         })
@@ -414,31 +316,6 @@ fn too_short(interval: SignedDuration, timeout: SignedDuration) -> Option<(Strin
             format!("`timeout` {timeout} is too short for `interval` {interval}: at least {rule}");
         (message, format!("write \"{}\" or more", words(least)))
     })
-}
-
-fn clocks(raw: &raw::Agent) -> raw::Clocks {
-    raw::Clocks {
-        interval: raw.interval.clone(),
-        timeout: raw.timeout.clone(),
-        first_beat_within: raw.first_beat_within.clone(),
-        stall_after: raw.stall_after.clone(),
-        loop_after: raw.loop_after,
-        detector: raw.detector,
-        lease_max: raw.lease_max.clone(),
-        leave_max: raw.leave_max.clone(),
-    }
-}
-
-fn severities(raw: &raw::Severities) -> Vec<(Condition, Severity)> {
-    let given = [
-        (Condition::Down, raw.down),
-        (Condition::Failed, raw.failed),
-        (Condition::Overrun, raw.overrun),
-        (Condition::Stalled, raw.stalled),
-        (Condition::Looping, raw.looping),
-        (Condition::Degraded, raw.degraded),
-    ];
-    given.into_iter().filter_map(|(condition, it)| Some((condition, severity(it?)))).collect()
 }
 
 pub(crate) fn severity(raw: raw::Severity) -> Severity {

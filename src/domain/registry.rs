@@ -9,8 +9,11 @@ use jiff::SignedDuration;
 
 use super::{
     desk,
-    id::{Origin, WatchId},
-    watch::{Subject, agent},
+    id::{NAME_BYTES_MAX, Origin, ReceiverId, WatchId},
+    incident::Severity,
+    silence::glob,
+    text::Text,
+    watch::{Condition, Subject, agent},
 };
 
 /// One agent that is to be watched.
@@ -20,13 +23,32 @@ pub struct Agent {
     pub spec: Arc<agent::Spec>,
 }
 
-/// What becomes of names that nobody declared.
+/// One entry for all agents whose ids it matches. Each is watched from its first beat on.
 #[derive(Debug, Clone, PartialEq)]
-pub struct AutoRegister {
-    /// So many at most (1000).
-    pub max: usize,
+pub struct Pattern {
+    /// An id in which `*` stands for any characters.
+    pub id: Arc<str>,
+    pub notify: Vec<ReceiverId>,
+    pub severity: Vec<(Condition, Severity)>,
     pub spec: Arc<agent::Spec>,
     pub origin: Origin,
+}
+
+impl Pattern {
+    /// The agent of this id, which matches.
+    fn instance(&self, watch: &WatchId) -> Agent {
+        let subject = Subject {
+            watch: watch.clone(),
+            name: Text::clean(&watch.name, NAME_BYTES_MAX),
+            origin: self.origin.clone(),
+            notify: self.notify.clone(),
+            severity: self.severity.clone(),
+            self_registered: true,
+            timeout: Some(self.spec.timeout),
+            aliases: Vec::new(),
+        };
+        Agent { subject: Arc::new(subject), spec: Arc::clone(&self.spec) }
+    }
 }
 
 /// The whole registry.
@@ -34,11 +56,39 @@ pub struct AutoRegister {
 pub struct Wanted {
     /// In the order of the files. Ids and aliases are unique over all of them.
     pub agents: Vec<Agent>,
-    pub auto_register: Option<AutoRegister>,
+    /// The longest literal first: the first that matches rules.
+    pub patterns: Vec<Pattern>,
+    /// What holds for every other name.
+    pub auto_register: Option<Pattern>,
+    /// So many that no entry declares are watched at most, by patterns and `auto_register` together.
+    pub undeclared_max: usize,
     pub desk: Arc<desk::Settings>,
 }
 
-/// What is to be done when `new` replaces `old`. Names that registered themselves are not in either.
+/// The agents of a registry by the names they go by: an id wins over an alias.
+pub struct Index<'a> {
+    wanted: &'a Wanted,
+    by_name: HashMap<&'a str, &'a Agent>,
+}
+
+impl<'a> Index<'a> {
+    /// The entry that declares this name.
+    pub fn declared(&self, name: &str) -> Option<&'a Agent> {
+        self.by_name.get(name).copied()
+    }
+
+    /// How an agent that is watched goes on under this registry; none: it ends. Who had no entry goes on as long as
+    /// it would be taken in now. Whose entry is gone goes on under a pattern alone: `auto_register` waits for a beat.
+    pub fn successor(&self, watch: &WatchId, had_entry: bool) -> Option<Agent> {
+        match self.declared(&watch.name) {
+            Some(agent) => (agent.subject.watch == *watch).then(|| agent.clone()),
+            None if had_entry => self.wanted.instance(watch),
+            None => self.wanted.undeclared(watch),
+        }
+    }
+}
+
+/// What is to be done when `new` replaces `old`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Diff {
     pub start: Vec<WatchId>,
@@ -49,19 +99,28 @@ pub struct Diff {
 }
 
 impl Diff {
-    pub fn between(old: &Wanted, new: &Wanted) -> Self {
-        let before = by_watch(old);
-        let after = by_watch(new);
+    /// `undeclared`: who is watched under `old` without an entry of its own.
+    pub fn between(old: &Wanted, new: &Wanted, undeclared: &[WatchId]) -> Self {
+        let taken_in = undeclared.iter().filter_map(|it| old.undeclared(it));
+        let before: BTreeMap<WatchId, Agent> = old
+            .agents
+            .iter()
+            .cloned()
+            .chain(taken_in)
+            .map(|it| (it.subject.watch.clone(), it))
+            .collect();
+        let index = new.index();
         let mut diff = Self::default();
-        for (watch, agent) in &after {
-            match before.get(watch) {
-                None => diff.start.push((*watch).clone()),
-                Some(known) if is_same(known, agent) => diff.unchanged += 1,
-                Some(_) => diff.change.push((*watch).clone()),
+        for (watch, known) in &before {
+            match index.successor(watch, !known.subject.self_registered) {
+                None => diff.stop.push(watch.clone()),
+                Some(agent) if is_same(known, &agent) => diff.unchanged += 1,
+                Some(_) => diff.change.push(watch.clone()),
             }
         }
-        diff.stop =
-            before.keys().filter(|it| !after.contains_key(*it)).map(|it| (*it).clone()).collect();
+        let new = new.agents.iter().map(|it| &it.subject.watch);
+        diff.start = new.filter(|it| !before.contains_key(*it)).cloned().collect();
+        diff.start.sort();
         diff
     }
 
@@ -86,26 +145,33 @@ fn is_same(one: &Agent, other: &Agent) -> bool {
         && *aliases == other.subject.aliases
 }
 
-fn by_watch(wanted: &Wanted) -> BTreeMap<&WatchId, &Agent> {
-    wanted.agents.iter().map(|it| (&it.subject.watch, it)).collect()
-}
-
 impl Wanted {
     /// The longest interval between beats that any agent may have, of those that are known and those that
     /// may come.
     pub fn longest_interval(&self) -> Option<SignedDuration> {
-        let all = self.agents.iter().map(|it| &it.spec);
-        all.chain(self.auto_register.iter().map(|it| &it.spec)).map(|it| it.interval).max()
+        let undeclared = self.patterns.iter().chain(&self.auto_register).map(|it| &it.spec);
+        self.agents.iter().map(|it| &it.spec).chain(undeclared).map(|it| it.interval).max()
     }
 
-    /// The agents by the names they go by: an id wins over an alias.
-    pub fn index(&self) -> HashMap<&str, &Agent> {
+    /// What a name becomes that no entry declares: an instance of the first pattern that matches, else what
+    /// `auto_register` says, if it is on.
+    pub fn undeclared(&self, watch: &WatchId) -> Option<Agent> {
+        let anyone = || self.auto_register.as_ref().map(|it| it.instance(watch));
+        self.instance(watch).or_else(anyone)
+    }
+
+    fn instance(&self, watch: &WatchId) -> Option<Agent> {
+        let matching = self.patterns.iter().find(|it| glob(&it.id, &watch.name));
+        matching.map(|it| it.instance(watch))
+    }
+
+    pub fn index(&self) -> Index<'_> {
         let by_alias = self
             .agents
             .iter()
             .flat_map(|agent| agent.subject.aliases.iter().map(move |it| (it.as_str(), agent)));
         let by_id = self.agents.iter().map(|it| (&*it.subject.watch.name, it));
-        by_alias.chain(by_id).collect()
+        Index { wanted: self, by_name: by_alias.chain(by_id).collect() }
     }
 }
 
@@ -147,7 +213,9 @@ mod tests {
         };
         Wanted {
             agents: agents.split_whitespace().map(agent).collect(),
+            patterns: Vec::new(),
             auto_register: None,
+            undeclared_max: 9,
             desk: Arc::new(desk::Settings {
                 node: Text::clean("n", 9),
                 timezone: TimeZone::UTC,
@@ -176,8 +244,78 @@ mod tests {
         for (name, expected) in
             [("mary", "mary"), ("lisa", "lisa"), ("m1", "mary"), ("l1", "lisa"), ("nova", "-")]
         {
-            let found = index.get(name).map_or("-", |it| &*it.subject.watch.name);
+            let found = index.declared(name).map_or("-", |it| &*it.subject.watch.name);
             assert_eq!(found, expected, "{name}");
+        }
+    }
+
+    /// The same, with these patterns, in order: `w*/60`; `*` is `auto_register`.
+    fn with(mut wanted: Wanted, patterns: &str) -> Wanted {
+        for text in patterns.split_whitespace() {
+            let (id, timeout) = text.split_once('/').unwrap();
+            let spec = wanted_spec(timeout);
+            let origin = Origin::Default("test");
+            let pattern =
+                Pattern { id: id.into(), notify: Vec::new(), severity: Vec::new(), spec, origin };
+            if id == "*" {
+                wanted.auto_register = Some(pattern);
+            } else {
+                wanted.patterns.push(pattern);
+            }
+        }
+        wanted
+    }
+
+    fn wanted_spec(timeout: &str) -> Arc<agent::Spec> {
+        Arc::clone(&wanted(&format!("x@1/{timeout}")).agents[0].spec)
+    }
+
+    #[test]
+    fn who_is_watched_goes_on_under_what_the_registry_has_for_its_name() {
+        for (agents, patterns, name, had_entry, expected) in [
+            ("w-1@1/10", "w-*/20 */30", "w-1", true, "10 declared"),
+            ("w-1@1/10", "w-*/20 */30", "w-1", false, "10 declared"),
+            ("w-1@1/10", "w-*/20 */30", "w-2", false, "20"),
+            ("w-1@1/10", "w-*/20 */30", "w-2", true, "20"),
+            ("w-1@1/10", "w-1*/20 w-*/25 */30", "w-12", false, "20"),
+            ("w-1@1/10", "w-*/20 */30", "mary", false, "30"),
+            // Its entry was taken out: it ends, and begins anew with its next beat.
+            ("w-1@1/10", "w-*/20 */30", "mary", true, "-"),
+            ("w-1@1/10", "w-*/20", "mary", false, "-"),
+            // An alias of another.
+            ("w-1@1/10", "w-*/20 */30", "m1", false, "-"),
+        ] {
+            let mut wanted = with(wanted(agents), patterns);
+            let aliases = vec!["m1".parse().unwrap()];
+            let subject = Subject { aliases, ..Subject::clone(&wanted.agents[0].subject) };
+            wanted.agents[0].subject = Arc::new(subject);
+            let agent = wanted.index().successor(&name.parse().unwrap(), had_entry);
+            let said = agent.map_or("-".to_owned(), |it| {
+                let how = if it.subject.self_registered { "" } else { " declared" };
+                format!("{}{how}", it.spec.timeout.as_secs())
+            });
+            assert_eq!(said, expected, "{agents}, {patterns}: {name} {had_entry}");
+        }
+    }
+
+    #[test]
+    fn who_was_taken_in_without_an_entry_is_part_of_a_change() {
+        let names = |watches: &[WatchId]| {
+            watches.iter().map(|it| it.name.to_string()).collect::<Vec<_>>().join(" ")
+        };
+        for (old, new, stop, change, unchanged, held) in [
+            ("w-*/20", "w-*/20", "", "", 4, false),
+            ("w-*/20", "w-*/25", "", "w-1 w-2 w-3", 1, false),
+            ("w-*/20", "", "w-1 w-2 w-3", "", 1, true),
+            ("w-*/20", "*/20", "", "", 4, false),
+            ("*/20", "w-1*/20", "w-2 w-3", "", 2, false),
+        ] {
+            let taken_in = ["w-1", "w-2", "w-3"].map(|it| it.parse().unwrap());
+            let [old, new] = [old, new].map(|it| with(wanted("mary@1/90"), it));
+            let diff = Diff::between(&old, &new, &taken_in);
+            let said = (names(&diff.start), names(&diff.stop), names(&diff.change));
+            assert_eq!(said, (String::new(), stop.into(), change.into()), "{new:?}");
+            assert_eq!((diff.unchanged, diff.removes_too_many()), (unchanged, held), "{new:?}");
         }
     }
 
@@ -201,7 +339,7 @@ mod tests {
             ),
             ("a@1/9 b@1/9", "", "", "a b", "", 0, false),
         ] {
-            let diff = Diff::between(&wanted(old), &wanted(new));
+            let diff = Diff::between(&wanted(old), &wanted(new), &[]);
             let said = (names(&diff.start), names(&diff.stop), names(&diff.change));
             assert_eq!(said, (start.into(), stop.into(), change.into()), "{old} → {new}");
             assert_eq!(

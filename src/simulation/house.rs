@@ -26,7 +26,7 @@ use crate::{
         desk, detector,
         id::{Name, Origin, ReceiverId, SourceId, WatchId},
         incident::Severity,
-        registry::{Agent, AutoRegister, Wanted},
+        registry::{Agent, Pattern, Wanted},
         restart::Intensity,
         text::Text,
         watch::{
@@ -347,11 +347,15 @@ fn read_of(names: &[&str], spec: &Arc<Spec>, phone: &Arc<Sink>, hook: &Arc<Sink>
     Read {
         wanted: Arc::new(Wanted {
             agents,
-            auto_register: Some(AutoRegister {
-                max: 1_000,
+            patterns: Vec::new(),
+            auto_register: Some(Pattern {
+                id: "*".into(),
+                notify: Vec::new(),
+                severity: Vec::new(),
                 spec: Arc::clone(spec),
                 origin: Origin::File { path: Arc::from("registry.toml"), line: 2 },
             }),
+            undeclared_max: 1_000,
             desk: Arc::new(settings()),
         }),
         receivers: vec![ready("phone", true, phone), ready("hook", false, hook)],

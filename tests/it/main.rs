@@ -11,6 +11,7 @@ mod command_line;
 mod door;
 mod edits;
 mod exec;
+mod fleet;
 mod harness;
 mod heard;
 mod heartbeat_map;

@@ -1,6 +1,6 @@
 //! Plan: what a draft of the registry would start, stop, change and page, against what runs now.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
@@ -61,7 +61,11 @@ impl Plan {
         live: Option<&[AgentView]>,
         now: Option<Timestamp>,
     ) -> Self {
-        let diff = Diff::between(old, new);
+        // Nobody but the daemon knows who was taken in without an entry.
+        let undeclared = live.unwrap_or_default().iter().filter(|it| it.self_registered);
+        let undeclared = undeclared.filter_map(|it| it.id.parse().ok()).collect::<Vec<WatchId>>();
+        let diff = Diff::between(old, new, &undeclared);
+        let (before, after) = (old.index(), new.index());
         let alive = |watch: &WatchId| {
             live.and_then(|agents| agents.iter().find(|it| *it.id == *watch.name))
         };
@@ -74,17 +78,21 @@ impl Plan {
             replaces: one_file(old),
         };
         for watch in &diff.start {
-            if let Some(agent) = of(new, watch) {
-                plan.changes.push(start(agent, alive(watch)));
+            if let Some(agent) = after.declared(&watch.name) {
+                plan.changes.push(start(agent));
             }
         }
+        plan.changes.extend(patterns(old, new));
         for watch in &diff.change {
-            if let (Some(before), Some(after)) = (of(old, watch), of(new, watch)) {
+            let known = before.declared(&watch.name).cloned();
+            let had_entry = known.is_some();
+            let known = known.or_else(|| old.undeclared(watch));
+            if let (Some(known), Some(agent)) = (known, after.successor(watch, had_entry)) {
                 let down =
-                    alive(watch).zip(now).and_then(|(it, now)| down_after(it, &after.spec, now));
-                plan.changes.push(change(before, after, down));
+                    alive(watch).zip(now).and_then(|(it, now)| down_after(it, &agent.spec, now));
+                plan.changes.push(change(&known, &agent, down));
                 if down.is_some() {
-                    plan.page(new, after);
+                    plan.page(new, &agent);
                 }
             }
         }
@@ -155,32 +163,43 @@ impl Plan {
     }
 }
 
-fn of<'a>(wanted: &'a Wanted, watch: &WatchId) -> Option<&'a Agent> {
-    wanted.agents.iter().find(|it| it.subject.watch == *watch)
+/// Patterns that come and go; who matches them is listed singly where it is watched already.
+fn patterns(old: &Wanted, new: &Wanted) -> Vec<Change> {
+    let without = |all: &Wanted, other: &Wanted| -> Vec<Arc<str>> {
+        let other = |id| other.patterns.iter().any(|it| it.id == id);
+        all.patterns
+            .iter()
+            .map(|it| Arc::clone(&it.id))
+            .filter(|it| !other(Arc::clone(it)))
+            .collect()
+    };
+    let line = |what: &'static str, id: Arc<str>, then: &str| Change {
+        what,
+        watch: format!("agent/{id}"),
+        how: "pattern".to_owned(),
+        then: then.to_owned(),
+    };
+    let come = without(new, old)
+        .into_iter()
+        .map(|id| line("start", id, "whoever beats under such an id is watched"));
+    let gone = without(old, new).into_iter().map(|id| line("stop", id, ""));
+    come.chain(gone).collect()
 }
 
 /// The file that declares everything, if it is one file.
 fn one_file(wanted: &Wanted) -> Option<String> {
     let agents = wanted.agents.iter().map(|it| &it.subject.origin);
-    let mut files = agents.chain(wanted.auto_register.as_ref().map(|it| &it.origin)).filter_map(
-        |it| match it {
-            Origin::File { path, .. } => Some(path),
-            Origin::Default(_) => None,
-        },
-    );
+    let patterns = wanted.patterns.iter().chain(&wanted.auto_register).map(|it| &it.origin);
+    let mut files = agents.chain(patterns).filter_map(|it| match it {
+        Origin::File { path, .. } => Some(path),
+        Origin::Default(_) => None,
+    });
     let first = files.next()?;
     files.all(|it| it == first).then(|| first.to_string())
 }
 
-fn start(agent: &Agent, alive: Option<&AgentView>) -> Change {
-    let then = match alive {
-        Some(known) if known.self_registered => {
-            "takes over the one that registered itself".to_owned()
-        }
-        Some(_) | None => {
-            format!("down if not heard by {} after", written(agent.spec.first_beat_within))
-        }
-    };
+fn start(agent: &Agent) -> Change {
+    let then = format!("down if not heard by {} after", written(agent.spec.first_beat_within));
     line("start", &agent.subject.watch, "start".to_owned(), then)
 }
 
@@ -236,6 +255,13 @@ fn differences(before: &Agent, after: &Agent) -> String {
             said.push(key.to_owned());
         }
     }
+    match (before.subject.self_registered, after.subject.self_registered) {
+        (true, false) => said.push("gets an entry of its own".to_owned()),
+        (false, true) => {
+            said.push(format!("goes on under the pattern of {}", after.subject.origin));
+        }
+        (true, true) | (false, false) => {}
+    }
     if said.is_empty() {
         return "moved in its file".to_owned();
     }
@@ -244,8 +270,6 @@ fn differences(before: &Agent, after: &Agent) -> String {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use std::sync::Arc;
-
     use jiff::tz::TimeZone;
 
     use super::*;
@@ -286,7 +310,9 @@ pub(super) mod tests {
         };
         Wanted {
             agents: agents.iter().map(agent).collect(),
+            patterns: Vec::new(),
             auto_register: None,
+            undeclared_max: 9,
             desk: Arc::new(desk::Settings {
                 node: Text::clean("tower-1", 40),
                 timezone: TimeZone::UTC,
