@@ -51,9 +51,11 @@ fn words(start: &Start, bound: SocketAddr, context: &Shared) -> String {
     let program = &start.program;
     for (name, hint) in [
         ("first beat", format!("curl http://{bound}/ping/mary")),
+        ("any command", format!("{program} exec --agent mary -- COMMAND")),
         ("look", format!("{program} status")),
         ("why", format!("{program} why mary")),
         ("settings", format!("{program} check")),
+        ("see it work", format!("{program} demo")),
     ] {
         let _ = writeln!(text, "  {name:<13} {hint}");
     }

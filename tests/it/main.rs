@@ -8,6 +8,7 @@ mod away;
 mod blind;
 mod clocks;
 mod command_line;
+mod demo;
 mod door;
 mod edits;
 mod exec;

@@ -7,6 +7,7 @@ pub mod terminal;
 
 mod child;
 mod client;
+mod demo;
 mod exec;
 mod out;
 mod plan;
@@ -91,6 +92,10 @@ enum Verb {
     Plan,
     /// Run a command and beat for it while it runs: `exec --agent mary -- COMMAND`
     Exec(exec::Exec),
+    /// See it work: a daemon of its own, and agents that stall, die and come back, for half a minute
+    Demo,
+    #[command(hide = true)]
+    DemoPart(demo::DemoPart),
     /// Print the JSON Schema of a file
     Schema {
         #[arg(default_value = "daemon")]
@@ -207,6 +212,8 @@ impl Call<'_> {
             Verb::Check { offline } => self.check(offline),
             Verb::Plan => self.plan(),
             Verb::Exec(it) => self.exec(&it),
+            Verb::Demo => self.demo(),
+            Verb::DemoPart(it) => self.demo_part(&it),
             Verb::Schema { of } => Ended::said(Exit::Well, self.local.schema(of)),
             Verb::Completions { shell } => {
                 let mut out = Vec::new();
@@ -259,16 +266,21 @@ impl Call<'_> {
                 ),
             ),
         })?;
-        let scene = Scene {
+        let scene = self.scene(&answered);
+        match answered.result {
+            Ok(json) => Ok(Told { scene, json }),
+            Err(refusal) => Err(self.refused(refusal)),
+        }
+    }
+
+    /// Where and when what a daemon answered is read.
+    fn scene(&self, answered: &client::Answered) -> Scene {
+        Scene {
             node: Text::clean(&answered.node, NODE_SHOWN_MAX).as_str().to_owned(),
             zone: answered.now.time_zone().clone(),
             now: answered.now.timestamp(),
             program: self.program.clone(),
             terminal: self.terminal,
-        };
-        match answered.result {
-            Ok(json) => Ok(Told { scene, json }),
-            Err(refusal) => Err(self.refused(refusal)),
         }
     }
 

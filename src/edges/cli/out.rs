@@ -12,7 +12,17 @@ pub(super) fn write(ended: &Ended) {
     drop((said, complained));
 }
 
-/// Says one line at once, of a call that goes on.
+/// Prints one line at once, of a call that goes on.
+///
+/// # Errors
+/// When nobody reads it any more.
+pub(super) fn line(line: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(format!("{line}\n").as_bytes())?;
+    out.flush()
+}
+
+/// Says one line at once, of a call that goes on, beside what it prints.
 pub(super) fn remark(line: &str) {
     let _ = io::stderr().lock().write_all(format!("{line}\n").as_bytes());
 }

@@ -25,7 +25,7 @@ pub(super) struct Scene {
 }
 
 impl Scene {
-    fn clock(&self, at: Timestamp) -> String {
+    pub(super) fn clock(&self, at: Timestamp) -> String {
         words::clock(at, &self.zone, self.now)
     }
 
@@ -41,12 +41,12 @@ impl Scene {
         words::age(self.now.duration_since(since))
     }
 
-    fn paint(&self, mood: Mood, text: &str) -> String {
+    pub(super) fn paint(&self, mood: Mood, text: &str) -> String {
         self.terminal.paint(mood, text)
     }
 
     /// The glyph before a line about something of this severity.
-    fn mark(&self, severity: &str) -> (Mood, String) {
+    pub(super) fn mark(&self, severity: &str) -> (Mood, String) {
         let (mood, glyph) = match severity {
             "critical" => (Mood::Bad, "✗"),
             "warning" => (Mood::Warning, "!"),
