@@ -257,6 +257,37 @@ poll_every = "2s"
 }
 
 #[test]
+fn signs_of_life_are_read_and_our_own_id_is_nobodys() {
+    let daemon = "[deadman]\nurl = \"https://hc.example/hush\"\nmethod = \"post\"\n\
+        [redis]\nurl = \"redis://127.0.0.1\"\nbeat_every = \"5s\"\nbeat_as = \"atalaya-2\"\n";
+    let loaded = load(daemon, "", &[]).daemon;
+    let deadman = loaded.deadman.as_ref().expect("it has a url");
+    assert_eq!((deadman.every, deadman.post), (seconds(60), true));
+    let redis = loaded.redis.as_ref().expect("it has a url");
+    assert_eq!((redis.own_id.as_str(), redis.beat_every), ("atalaya-2", Some(seconds(5))));
+    assert!(!format!("{loaded:?}").contains("hush"), "a secret is printed");
+    for (more, every) in
+        [("", Some(30)), ("beat_every = \"0s\"", None), ("profiles = [\"heartbeat-map\"]", None)]
+    {
+        let daemon = format!("[redis]\nurl = \"redis://127.0.0.1\"\n{more}\n");
+        let redis = load(&daemon, "", &[]).daemon.redis.expect("it has a url");
+        assert_eq!(redis.beat_every, every.map(seconds), "{more}");
+    }
+    let said = said(daemon, "[[agent]]\nid = \"atalaya-2\"\n", &[]);
+    assert!(
+        said.contains("`atalaya-2` is atalaya itself: its beats on Redis are ignored"),
+        "{said}"
+    );
+    load(daemon, "[[agent]]\nid = \"atalaya\"\n", &[]);
+    for said in [
+        self::said("", "", &[("ATALAYA__DEADMAN__URL", "hc.example/hush")]),
+        self::said("deadman = { url = \"https://hc.example/hush\", evry = \"1m\" }\n", "", &[]),
+    ] {
+        assert!(said.contains("error") && !said.contains("hush"), "{said}");
+    }
+}
+
+#[test]
 fn secrets_come_from_files_and_from_systemd() {
     let files = [
         ("config/atalaya.toml", "[telegram]\nchat = 7\n[http]\ntoken_file = \"http.token\"\n"),

@@ -12,7 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use ractor::{ActorRef, Message};
 
 use super::{
-    board::Board, ears::Ears, edges, incident_manager, outbox, pulse, recorder, registry,
+    board::Board, ears::Ears, edges, incident_manager, outbox, pulse, recorder, registry, signs,
     slots::Slots, sources, tower, watches,
 };
 use crate::{
@@ -96,6 +96,8 @@ pub struct Context {
     pub unstored: Mutex<HashMap<WatchId, Facts>>,
     /// Deliveries not yet sent, per receiver: the outbox's word for `status`.
     pub owed: Mutex<Vec<(ReceiverId, usize)>>,
+    /// Our own signs of life, and whether somebody takes them: Pulse's word for `status`.
+    pub signs: Mutex<signs::Known>,
     /// Set when facts are restored and watches have their actors.
     pub ready: AtomicBool,
     /// Grows with every start of a writer; the store refuses what an older one sends.

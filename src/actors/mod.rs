@@ -12,7 +12,7 @@
 //! ├─ Sources           one child per source
 //! ├─ Registry          follows the files
 //! ├─ Edges             one child per face
-//! └─ Pulse             asks for progress, sends the canary; only then feeds the watchdog
+//! └─ Pulse             asks for progress, sends the canary; only then feeds the watchdog and gives signs of life
 //! ```
 
 mod alarm;
@@ -33,9 +33,11 @@ pub mod recorder;
 pub mod registry;
 pub mod root;
 mod shard;
+pub mod signs;
 pub mod slot;
 pub mod slots;
 pub mod sources;
+mod status_line;
 mod sweeper;
 pub mod tower;
 pub mod watch;

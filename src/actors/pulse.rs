@@ -1,6 +1,6 @@
-//! Pulse: asks the core for progress, sends the canary, and feeds the watchdog only when all of the core has
-//! answered and the canary has crossed. What does
-//! not answer is ended, which restarts it.
+//! Pulse: asks the core for progress and sends the canary. Only when all of the core has answered and the canary has
+//! crossed is all well: the watchdog is fed and our own signs of life are given. What does not answer is ended, which
+//! restarts it.
 
 use std::{
     collections::HashMap,
@@ -15,13 +15,15 @@ use tokio::sync::Notify;
 use super::{
     canary::{Canary, Passage},
     context::{Address, Shared},
-    edges, incident_manager, outbox, recorder, registry, shard, sources, sweeper, watch, watches,
+    edges, incident_manager, outbox, recorder, registry, shard,
+    signs::Signs,
+    sources, status_line, sweeper, watch, watches,
     worker::Worker,
 };
-use crate::ports::{Pending, service_manager::ServiceManager};
+use crate::ports::{Pending, service_manager::ServiceManager, sign::Sign};
 
 /// The core is asked so often where no watchdog says otherwise.
-const ASK_EVERY: Duration = Duration::from_secs(5);
+pub(super) const ASK_EVERY: Duration = Duration::from_secs(5);
 /// Before the tree judges, it is looked at this often.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 /// Who has not answered by then did not answer.
@@ -38,6 +40,8 @@ pub enum Message {
     Answers(Vec<Answered>),
     /// The canary came to the outbox's door.
     Crossed(Passage),
+    /// What came of the sign of life at this place.
+    Given(usize, Result<(), String>),
 }
 
 /// How one part answered.
@@ -56,11 +60,14 @@ pub(crate) struct Pulse;
 pub(crate) struct Running {
     context: Shared,
     manager: Arc<dyn ServiceManager>,
+    signs: Signs,
     silent: HashMap<Part, u32>,
     asking: Option<Worker>,
     canary: Canary,
     /// It has crossed since the watchdog was last thought of.
     crossed: bool,
+    /// The line that the service manager has.
+    said: String,
     /// Tells the round under way.
     arrived: Arc<Notify>,
 }
@@ -68,22 +75,24 @@ pub(crate) struct Running {
 impl Actor for Pulse {
     type Msg = Message;
     type State = Running;
-    type Arguments = (Shared, Arc<dyn ServiceManager>);
+    type Arguments = (Shared, Arc<dyn ServiceManager>, Arc<[Arc<dyn Sign>]>);
 
     async fn pre_start(
         &self,
         myself: ActorRef<Message>,
-        (context, manager): (Shared, Arc<dyn ServiceManager>),
+        (context, manager, signs): Self::Arguments,
     ) -> Result<Running, ActorProcessingErr> {
         let canary = Canary::hatch(&context, myself.get_cell()).await?;
         context.at.pulse.set(myself);
         Ok(Running {
+            signs: Signs::new(signs, &context),
             context,
             manager,
             silent: HashMap::new(),
             asking: None,
             canary,
             crossed: false,
+            said: String::new(),
             arrived: Arc::default(),
         })
     }
@@ -114,11 +123,17 @@ impl Actor for Pulse {
                 }
             }
             Message::Answers(answers) => {
-                running.judge(&answers);
+                let unwell = running.judge(&answers);
+                if unwell.is_none() {
+                    running.manager.feed();
+                    running.signs.give(&myself, &running.context);
+                }
+                running.say(unwell.as_deref());
                 let every =
                     running.manager.watchdog().map_or(ASK_EVERY, |it| (it / 3).min(ASK_EVERY));
                 myself.send_after(every, || Message::Ask);
             }
+            Message::Given(place, given) => running.signs.given(place, given, &running.context),
         }
         Ok(())
     }
@@ -160,15 +175,18 @@ impl Running {
         self.asking.replace(Worker::lasting(myself, work, Message::Answers));
     }
 
-    fn judge(&mut self, answers: &[Answered]) {
-        let mut core_answers = true;
+    /// Why not all is well; none when the core has answered and the canary has crossed.
+    fn judge(&mut self, answers: &[Answered]) -> Option<String> {
+        let mut unwell = None;
         for answer in answers {
             if answer.in_time {
                 self.silent.remove(&answer.part);
                 continue;
             }
-            core_answers &= !answer.core;
             let (part, place) = answer.part;
+            if answer.core && unwell.is_none() {
+                unwell = Some(format!("{part} does not answer"));
+            }
             let rounds = self.silent.entry(answer.part).or_default();
             *rounds += 1;
             tracing::warn!(part, place, rounds, "part of the tree does not answer");
@@ -183,9 +201,17 @@ impl Running {
         let crossed = std::mem::take(&mut self.crossed);
         if !crossed {
             tracing::warn!("the canary did not cross: a verdict may not reach its receivers");
+            unwell.get_or_insert_with(|| "the canary does not cross".to_owned());
         }
-        if core_answers && crossed {
-            self.manager.feed();
+        unwell
+    }
+
+    /// One line for the service manager, when it is another than the last.
+    fn say(&mut self, unwell: Option<&str>) {
+        let line = status_line::line(&self.context, unwell);
+        if line != self.said {
+            self.manager.status(&line);
+            self.said = line;
         }
     }
 }

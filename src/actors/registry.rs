@@ -18,6 +18,7 @@ use crate::{
     },
     ports::{
         registry::{Call, Read, Registry, Unreadable},
+        service_manager::ServiceManager,
         store::Commit,
     },
 };
@@ -33,8 +34,8 @@ pub const KEPT: &str = "registry";
 const WRITER: &str = "registry";
 
 pub enum Message {
-    /// The files are still: read them.
-    Settled,
+    /// The files are still: read them. Whether a person called for it.
+    Settled(Call),
     /// What was read, and the fingerprint of the files just before: what is written later differs from it.
     Read(String, Result<Box<Read>, Unreadable>),
     /// A person wants a held edit applied.
@@ -50,6 +51,9 @@ pub(crate) struct RegistryActor;
 pub(crate) struct Running {
     context: Shared,
     registry: Arc<dyn Registry>,
+    manager: Arc<dyn ServiceManager>,
+    /// The service manager waits for the end of a reload.
+    reloading: bool,
     incarnation: u64,
     sequence: u64,
     /// An edit that removes much, waiting for `apply`.
@@ -61,12 +65,12 @@ pub(crate) struct Running {
 impl Actor for RegistryActor {
     type Msg = Message;
     type State = Running;
-    type Arguments = (Shared, Arc<dyn Registry>);
+    type Arguments = (Shared, Arc<dyn Registry>, Arc<dyn ServiceManager>);
 
     async fn pre_start(
         &self,
         myself: ActorRef<Message>,
-        (context, registry): (Shared, Arc<dyn Registry>),
+        (context, registry, manager): Self::Arguments,
     ) -> Result<Running, ActorProcessingErr> {
         #[cfg(test)]
         context.chaos.before_part("registry");
@@ -75,6 +79,8 @@ impl Actor for RegistryActor {
         Ok(Running {
             context,
             registry,
+            manager,
+            reloading: false,
             incarnation,
             sequence: 0,
             held: None,
@@ -102,7 +108,13 @@ impl Actor for RegistryActor {
         #[cfg(test)]
         running.context.chaos.in_part("registry").await;
         match message {
-            Message::Settled => running.read(&myself),
+            Message::Settled(call) => {
+                if call == Call::Read {
+                    running.manager.reloading();
+                    running.reloading = true;
+                }
+                running.read(&myself);
+            }
             Message::Read(fingerprint, read) => {
                 running.watch(&myself, fingerprint);
                 match read {
@@ -111,6 +123,9 @@ impl Actor for RegistryActor {
                         running.held = None;
                         running.tell(Some((Condition::Refused, &unreadable.brief)));
                     }
+                }
+                if std::mem::take(&mut running.reloading) {
+                    running.manager.ready();
                 }
             }
             Message::Apply { by, reply } => drop(reply.send(running.apply(&by))),
@@ -138,13 +153,10 @@ impl Running {
     fn watch(&mut self, myself: &ActorRef<Message>, was_read: String) {
         let (context, registry) = (Arc::clone(&self.context), Arc::clone(&self.registry));
         let work = async move {
-            let mut last = was_read.clone();
-            while last == was_read {
-                let call = registry.called().await;
+            let (mut last, mut call) = (was_read.clone(), Call::Look);
+            while last == was_read && call == Call::Look {
+                call = registry.called().await;
                 last = registry.fingerprint();
-                if call == Call::Read {
-                    break;
-                }
             }
             let first = context.clock.now();
             let mut still_since = first;
@@ -156,11 +168,11 @@ impl Running {
                 }
                 let late = READ_AT_LATEST <= now.duration_since(first);
                 if STILL_FOR <= now.duration_since(still_since) || late && registry.read().is_ok() {
-                    return;
+                    return call;
                 }
             }
         };
-        self.watching.replace(Worker::lasting(myself, work, |()| Message::Settled));
+        self.watching.replace(Worker::lasting(myself, work, Message::Settled));
     }
 
     fn consider(&mut self, read: Box<Read>) {

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     domain::restart::{Intensity, Outcome, Patience, WAIT_MAX},
-    ports::{registry::Registry, service_manager::ServiceManager, source::Source},
+    ports::{registry::Registry, service_manager::ServiceManager, sign::Sign, source::Source},
 };
 
 /// Well below the 2 s from which on a gap counts (docs/BEHAVIOUR.md 4).
@@ -67,6 +67,8 @@ pub struct Parts {
     pub edges: Arc<[Arc<dyn Edge>]>,
     pub registry: Arc<dyn Registry>,
     pub manager: Arc<dyn ServiceManager>,
+    /// Our own signs of life, given while all is well.
+    pub signs: Arc<[Arc<dyn Sign>]>,
     /// How many failures Root bears.
     pub intensity: Intensity,
     /// Told when Root gives up: the process is to exit non-zero.
@@ -202,7 +204,7 @@ async fn spawn(
             Sources::spawn_linked(None, Sources, sources, parent).await?.0.get_id()
         }
         Child::Registry => {
-            let registry = (context, Arc::clone(&parts.registry));
+            let registry = (context, Arc::clone(&parts.registry), Arc::clone(&parts.manager));
             RegistryActor::spawn_linked(None, RegistryActor, registry, parent).await?.0.get_id()
         }
         Child::Edges => {
@@ -210,8 +212,8 @@ async fn spawn(
             Edges::spawn_linked(None, Edges, edges, parent).await?.0.get_id()
         }
         Child::Pulse => {
-            let manager = (context, Arc::clone(&parts.manager));
-            Pulse::spawn_linked(None, Pulse, manager, parent).await?.0.get_id()
+            let pulse = (context, Arc::clone(&parts.manager), Arc::clone(&parts.signs));
+            Pulse::spawn_linked(None, Pulse, pulse, parent).await?.0.get_id()
         }
     })
 }

@@ -15,7 +15,7 @@ use ractor::{Message, RpcReplyPort, rpc::CallResult};
 pub use super::board::Part;
 use super::{
     context::{Address, Shared, lock},
-    incident_manager, registry,
+    incident_manager, registry, signs,
     slot::{Beginning, Slot, epoch_after},
     watches,
 };
@@ -75,6 +75,8 @@ pub struct Health {
     pub owed: Vec<(ReceiverId, usize)>,
     pub restarts: u64,
     pub refused_beats: u64,
+    /// Our own signs of life, by name.
+    pub signs: signs::Known,
     /// Dry run: receivers are sent nothing but test messages.
     pub rehearses: bool,
 }
@@ -164,6 +166,7 @@ impl Tower {
             node: context.node.clone(),
             registry_read_at: *lock(&context.registry_read_at),
             owed: lock(&context.owed).clone(),
+            signs: lock(&context.signs).clone(),
             restarts: context.counters.restarts.load(Ordering::Relaxed),
             refused_beats: context.counters.refused_beats.load(Ordering::Relaxed),
             rehearses: context.receivers().iter().any(|it| it.rehearses),

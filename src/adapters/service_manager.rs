@@ -21,6 +21,14 @@ impl ServiceManager for Systemd {
         Self::say(&[NotifyState::Ready]);
     }
 
+    fn reloading(&self) {
+        // Without the moment, systemd from 253 on takes the reload for failed.
+        match NotifyState::monotonic_usec_now() {
+            Ok(now) => Self::say(&[NotifyState::Reloading, now]),
+            Err(error) => tracing::warn!(%error, "the service manager could not be told"),
+        }
+    }
+
     fn feed(&self) {
         Self::say(&[NotifyState::Watchdog]);
     }

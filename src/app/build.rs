@@ -8,6 +8,10 @@ use secrecy::ExposeSecret;
 use crate::{
     adapters::{
         notify::{self, BadSettings},
+        sign::{
+            beat::{self, Beat},
+            deadman::{self, Deadman},
+        },
         source::{
             channels::{Pattern, Profile},
             http::Http,
@@ -16,7 +20,9 @@ use crate::{
         },
     },
     config::settings::{self, Daemon, Receiver, Template, Way},
-    ports::{clock::Clock, notifier::Notifier, registry::ReadyReceiver, source::Source},
+    ports::{
+        clock::Clock, notifier::Notifier, registry::ReadyReceiver, sign::Sign, source::Source,
+    },
 };
 
 /// Begins the name of the private channel on which our own echo comes back.
@@ -31,6 +37,13 @@ pub enum BuildError {
     Receiver { id: String, source: BadSettings },
     #[error("receiver `{id}` has no usable address")]
     Address { id: String },
+    #[error("[deadman] url has no usable address")]
+    Deadman,
+    #[error("cannot beat on Redis")]
+    Beat {
+        #[source]
+        why: beat::BadAddress,
+    },
     #[error("cannot subscribe to `{pattern}`: {why}")]
     Pattern { pattern: String, why: String },
 }
@@ -65,7 +78,7 @@ pub fn sources(
         profiles: profiles.collect(),
         prefix: settings.prefix.clone(),
         patterns,
-        own_id: "atalaya".to_owned(),
+        own_id: settings.own_id.clone(),
         echo_channel: ECHO_CHANNEL.to_owned(),
     };
     sources.push(Arc::new(Redis::new(redis, Arc::clone(clock))));
@@ -78,6 +91,39 @@ pub fn sources(
         sources.push(Arc::new(RedisPoll::new(poll, Arc::clone(clock))));
     }
     Ok(sources)
+}
+
+/// Our own signs of life, as far as they are configured.
+///
+/// # Errors
+/// When one has an address that cannot be used.
+pub fn signs(
+    daemon: &Daemon,
+    client: &reqwest::Client,
+    clock: &Arc<dyn Clock>,
+) -> Result<Vec<Arc<dyn Sign>>, BuildError> {
+    // Checked: longer than a second, shorter than a day.
+    let period = |it| Duration::try_from(it).unwrap_or(Duration::from_mins(1));
+    let mut signs: Vec<Arc<dyn Sign>> = Vec::new();
+    if let Some(settings) = &daemon.deadman {
+        let url = Url::parse(settings.url.expose_secret()).map_err(|_| BuildError::Deadman)?;
+        let settings =
+            deadman::Settings { url, post: settings.post, every: period(settings.every) };
+        signs.push(Arc::new(Deadman::new(settings, client.clone())));
+    }
+    if let Some(redis) = &daemon.redis
+        && let Some(every) = redis.beat_every
+    {
+        let settings = beat::Settings {
+            url: redis.url.clone(),
+            prefix: redis.prefix.clone(),
+            own_id: redis.own_id.clone(),
+            every: period(every),
+        };
+        let beat = Beat::new(settings, Arc::clone(clock));
+        signs.push(Arc::new(beat.map_err(|why| BuildError::Beat { why })?));
+    }
+    Ok(signs)
 }
 
 /// Receivers ready to send; with `dry_run` (`[delivery]`) to be written down what they would be sent.

@@ -1,11 +1,13 @@
 //! Daemon: from checked settings to a running tree, and its orderly end.
 
 use std::{
+    convert::Infallible,
     fs::DirBuilder,
     io::{self, Write as _},
     net::TcpListener,
     os::unix::fs::DirBuilderExt,
     path::Path,
+    pin::pin,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -65,7 +67,7 @@ use crate::{
 const REQUESTS_PER_SECOND_MAX: u32 = 200_000;
 /// Bodies of `/api/v1/beats` read at once, 4 MiB at most each.
 const BODIES_MAX: usize = 32;
-/// How long the start waits for the tree to judge.
+/// A tree that does not judge by then is told of; the start waits on.
 const READY_WITHIN: Duration = Duration::from_secs(30);
 /// How long a stop waits for each of the two that owe something (docs/BEHAVIOUR.md 11).
 const DRAIN_WITHIN: Duration = Duration::from_millis(800);
@@ -174,20 +176,21 @@ async fn serve(start: Start, listener: TcpListener) -> Result<u8, NotStarted> {
         .map_err(|error| NotStarted::new(chain(&error)))?;
     let gave_up = Arc::new(Notify::new());
     let manager: Arc<dyn ServiceManager> = Arc::new(Systemd);
+    let signs = build::signs(&start.daemon, &client, &clock)
+        .map_err(|error| NotStarted::new(chain(&error)))?;
     let parts = Parts {
         context: Arc::clone(&context),
         sources: sources.into(),
         edges: edges(&start.daemon, &context, listener, &tokens, client)?.into(),
         registry: Arc::new(files),
         manager: Arc::clone(&manager),
+        signs: signs.into(),
         intensity: Intensity::default(),
         gave_up: Arc::clone(&gave_up),
     };
     let root = raise(parts).await.map_err(|error| NotStarted::new(chain(&error)))?;
-    wait_until_ready(&context).await;
-    manager.ready();
-    super::first_words::say(&start, bound, &context);
-    let code = live(&context, &manager, &gave_up).await?;
+    let words = super::first_words::words(&start, bound, &context);
+    let code = live(&context, manager.as_ref(), &gave_up, &words).await?;
     end(&context, root, manager.as_ref()).await;
     // The socket would tell the next command that somebody is there.
     let _ = std::fs::remove_file(&start.daemon.http.socket);
@@ -343,28 +346,39 @@ fn ready(context: &Shared) -> Readiness {
     Readiness { judging, body: json!({ "judging": judging, "parts": parts }) }
 }
 
-async fn wait_until_ready(context: &Shared) {
-    let ready = async {
-        while !context.ready.load(Ordering::Acquire) {
-            tokio::time::sleep(Duration::from_millis(2)).await;
+async fn judges(context: &Shared) {
+    let mut overdue = pin!(tokio::time::sleep(READY_WITHIN));
+    let mut told = false;
+    while !context.ready.load(Ordering::Acquire) {
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_millis(2)) => {}
+            () = &mut overdue, if !told => {
+                told = true;
+                tracing::error!("the tree does not judge yet, 30 s after the start");
+            }
         }
-    };
-    if tokio::time::timeout(READY_WITHIN, ready).await.is_err() {
-        tracing::error!("the tree does not judge yet, 30 s after the start");
     }
 }
 
-/// Until a signal ends it, or Root gives up.
+/// Until a signal ends it, or Root gives up. It is ready when it judges, and not before.
 async fn live(
     context: &Shared,
-    manager: &Arc<dyn ServiceManager>,
+    manager: &dyn ServiceManager,
     gave_up: &Notify,
+    first_words: &str,
 ) -> Result<u8, NotStarted> {
     let failed = |error: io::Error| NotStarted::new(format!("cannot watch for signals: {error}"));
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-    manager.status(&format!("watching {} agents", context.slots.len()));
+    let live = async {
+        judges(context).await;
+        manager.ready();
+        // Under systemd, or with nobody at the other end, there is nobody to tell.
+        let _ = io::stdout().write_all(first_words.as_bytes());
+        std::future::pending::<Infallible>().await
+    };
     Ok(tokio::select! {
+        never = live => match never {},
         _ = terminate.recv() => 0,
         _ = interrupt.recv() => 0,
         () = gave_up.notified() => GAVE_UP,
@@ -373,6 +387,7 @@ async fn live(
 
 async fn end(context: &Shared, root: ActorRef<root::Message>, manager: &dyn ServiceManager) {
     manager.stopping();
+    manager.status("stopping: what it knows is being stored");
     // First what is known is stored, then what is in flight: a message that was accepted is not sent again.
     if let Some(incidents) = context.at.manager.get() {
         let _ = incidents.call(incident_manager::Message::Drain, Some(DRAIN_WITHIN)).await;

@@ -1,22 +1,13 @@
 //! First words: what a start prints, with hints that can be pasted. To standard output: the log
 //! goes to standard error.
 
-use std::{
-    fmt::Write as _,
-    io::{self, Write as _},
-    net::SocketAddr,
-};
+use std::{fmt::Write as _, net::SocketAddr};
 
 use super::daemon::Start;
 use crate::{actors::context::Shared, domain::registry::Wanted};
 
-/// Says where things are and what to try first.
-pub fn say(start: &Start, bound: SocketAddr, context: &Shared) {
-    // Under systemd, or with nobody at the other end, there is nobody to tell.
-    let _ = io::stdout().write_all(words(start, bound, context).as_bytes());
-}
-
-fn words(start: &Start, bound: SocketAddr, context: &Shared) -> String {
+/// Where things are and what to try first.
+pub fn words(start: &Start, bound: SocketAddr, context: &Shared) -> String {
     let wanted = context.wanted();
     let files: Vec<String> = start.files.iter().map(|it| it.display().to_string()).collect();
     let from = if files.is_empty() { "built-in settings".to_owned() } else { files.join(", ") };

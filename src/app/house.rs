@@ -107,6 +107,7 @@ pub async fn prepare(ground: Ground) -> Result<Shared, StoreError> {
         receivers: RwLock::new(Arc::new(ground.read.receivers)),
         strangers: Strangers::default(),
         owed: Mutex::default(),
+        signs: Mutex::default(),
         removed: Mutex::new(removed),
         unstored: Mutex::new(dropped),
         ready: AtomicBool::new(false),

@@ -179,6 +179,12 @@ impl<'a> Check<'a> {
         text: &'a str,
         used: &mut Used<'a>,
     ) -> bool {
+        if self.fixed.daemon.redis.as_ref().is_some_and(|it| it.own_id == text) {
+            let message = format!("`{text}` is atalaya itself: its beats on Redis are ignored");
+            let help = "another id, or another `beat_as` in [redis] of atalaya.toml";
+            self.findings.push(Finding::error(file.document.value(at), message, help));
+            return false;
+        }
         if let Some((other, line)) = used.get(text) {
             let message = format!("`{text}` is used twice");
             let help = format!("it stands at {}:{line} already", other.document.path);

@@ -13,15 +13,18 @@ use super::{
     document::{Step, steps},
     layers::Layers,
     raw,
-    report::{Finding, Place},
+    report::{Finding, Place, hide_marked},
     settings::{
-        Daemon, Delivery, Http, Log, LogFormat, Node, Profile, Redis, Store, Subscription, Telegram,
+        Daemon, Deadman, Delivery, Http, Log, LogFormat, Node, Profile, Redis, Store, Subscription,
+        Telegram,
     },
     values::{self, Ground},
 };
 use crate::domain::{id::Name, text::Text};
 
 const NAME_CHARACTERS_MAX: usize = 40;
+/// How often `[deadman]` is asked, where nothing else is said: what who offers this takes for a short period.
+const DEADMAN_EVERY: SignedDuration = SignedDuration::from_mins(1);
 const BIND: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 7717);
 
 type Refused = (String, String);
@@ -42,8 +45,9 @@ pub(crate) fn check(
     let telegram = check.telegram(raw.telegram.as_ref());
     let delivery = check.delivery(raw.delivery.as_ref());
     let heartbeat_map = check.heartbeat_map(raw.heartbeat_map.as_ref());
+    let deadman = check.deadman(raw.deadman.as_ref());
     let log = log(raw.log.as_ref());
-    Daemon { node, http, store, redis, telegram, delivery, heartbeat_map, log }
+    Daemon { node, http, store, redis, telegram, delivery, heartbeat_map, deadman, log }
 }
 
 struct Check<'a> {
@@ -204,7 +208,23 @@ impl Check<'_> {
             let help = "add a source, or profiles = [\"binaryrogue\", \"heartbeat-map\"]";
             self.warn(&steps!["redis"], "[redis] listens to nothing", help);
         }
-        Some(Redis { url, profiles, subscriptions, poll_every, prefix })
+        let (own_id, beat_every) = self.beat(raw);
+        let beat_every = beat_every.filter(|_| profiles.contains(&Profile::Binaryrogue));
+        Some(Redis { url, profiles, subscriptions, poll_every, prefix, own_id, beat_every })
+    }
+
+    /// As whom atalaya itself beats on the bus, and how often.
+    fn beat(&mut self, raw: &raw::Redis) -> (String, Option<SignedDuration>) {
+        let own_id = raw.beat_as.clone().unwrap_or_default();
+        if let Err(why) = own_id.parse::<Name>() {
+            let message = format!("`beat_as`: {why}");
+            self.error(&steps!["redis", "beat_as"], message, "such as \"atalaya-tower-1\"");
+        }
+        let every = raw.beat_every.as_ref().and_then(|words| {
+            let read = values::duration(&words.0, values::from_to(0, 24));
+            self.take(&steps!["redis", "beat_every"], read)
+        });
+        (own_id, every.filter(|it| !it.is_zero()))
     }
 
     fn subscription(&mut self, index: usize, raw: &raw::Source) -> Option<Subscription> {
@@ -257,6 +277,26 @@ impl Check<'_> {
             Err(("names no file".to_owned(), help.to_owned()))
         };
         self.take(&steps!["heartbeat_map", "path"], read)
+    }
+
+    fn deadman(&mut self, raw: Option<&raw::Deadman>) -> Option<Deadman> {
+        let raw = raw?;
+        let every = raw.every.as_ref().and_then(|words| {
+            let read = values::duration(&words.0, values::from_to(1_000, 24));
+            self.take(&steps!["deadman", "every"], read)
+        });
+        let url = raw.url.as_ref()?;
+        if let Err((what, _)) = values::http_url(url.expose_secret()) {
+            let place = hide_marked(self.layers.place(&steps!["deadman", "url"]));
+            let help = "such as \"https://hc-ping.com/your-uuid\"";
+            self.findings.push(Finding::error(place, format!("`url` {what}"), help));
+            return None;
+        }
+        Some(Deadman {
+            url: url.clone(),
+            every: every.unwrap_or(DEADMAN_EVERY),
+            post: matches!(raw.method, Some(raw::Method::Post)),
+        })
     }
 
     fn telegram(&mut self, raw: Option<&raw::Telegram>) -> Option<Telegram> {

@@ -26,6 +26,8 @@ behind_proxy = false
 [redis]
 poll_every = "5s"
 prefix = "binaryrogue"
+beat_every = "30s"
+beat_as = "atalaya"
 [telegram]
 api_url = "https://api.telegram.org"
 listen = true

@@ -25,6 +25,7 @@ pub(crate) struct Daemon {
     pub(crate) telegram: Option<Telegram>,
     pub(crate) delivery: Option<Delivery>,
     pub(crate) heartbeat_map: Option<HeartbeatMap>,
+    pub(crate) deadman: Option<Deadman>,
     pub(crate) log: Option<Log>,
 }
 
@@ -84,6 +85,11 @@ pub(crate) struct Redis {
     pub(crate) poll_every: Option<Words>,
     /// First part of the channels and hashes of the profile `binaryrogue`. Default: `binaryrogue`.
     pub(crate) prefix: Option<String>,
+    /// How often atalaya itself beats on `<prefix>:heartbeats` while all is well, where the profile `binaryrogue` is
+    /// listened to; `0s`: never. Default: `30s`.
+    pub(crate) beat_every: Option<Words>,
+    /// Under which id; a beat of that id is never taken for an agent's. Default: `atalaya`.
+    pub(crate) beat_as: Option<String>,
 }
 
 /// A system that users already run.
@@ -143,6 +149,26 @@ pub(crate) struct HeartbeatMap {
     /// The file; its folder must be there. Written on change, and every 60 s.
     #[schemars(required)]
     pub(crate) path: Option<String>,
+}
+
+/// Who tells you when this machine died: a request to an address of yours, only while all is well.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Deadman {
+    /// `http://` or `https://`; whoever runs it tells you when no request comes.
+    #[schemars(required, with = "Option<String>", extend("writeOnly" = true))]
+    pub(crate) url: Option<SecretString>,
+    /// How often. Default: `1m`.
+    pub(crate) every: Option<Words>,
+    /// Default: `get`.
+    pub(crate) method: Option<Method>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Method {
+    Get,
+    Post,
 }
 
 /// What it says of itself.

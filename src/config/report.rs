@@ -177,7 +177,7 @@ pub(crate) fn has_errors(findings: &[Finding]) -> bool {
 }
 
 /// The line with what must not be shown replaced by `*`, character for character, so that columns
-/// hold: values of keys that end in `token` or `secret`, values in `headers`, passwords in URLs.
+/// hold: values of keys that end in `token` or `secret`, values in `headers` and `deadman`, passwords in URLs.
 /// Control characters, which could deceive a reader, become `�`.
 pub(crate) fn mask(line: &str) -> String {
     let mut shown: Vec<char> = line
@@ -192,8 +192,10 @@ pub(crate) fn mask(line: &str) -> String {
                 mask_value(&mut shown, at + word.len());
             }
         }
-        if starts(&lower, at, "headers") {
-            mask_value(&mut shown, at + "headers".len());
+        for word in ["headers", "deadman"] {
+            if starts(&lower, at, word) {
+                mask_value(&mut shown, at + word.len());
+            }
         }
         if starts(&lower, at, "://") {
             mask_password(&mut shown, at + 3);
@@ -259,6 +261,22 @@ pub(crate) fn hide_value(place: Place) -> Place {
     let equals = shown.iter().skip(column).position(|it| *it == '=').map(|it| it + column);
     if let Some(equals) = equals {
         shown[equals + 1..].fill('*');
+    }
+    Place::File { path, line, column, text: shown.into_iter().collect(), width }
+}
+
+/// The place with what is marked hidden: the value of a key whose name does not say that it is a secret.
+pub(crate) fn hide_marked(place: Place) -> Place {
+    let (path, line, column, text, width) = match place {
+        Place::File { path, line, column, text, width } => (path, line, column, text, width),
+        Place::Named(text) => {
+            let name = text.split_once('=').map(|(name, _)| format!("{name}=…"));
+            return Place::Named(name.map_or(text, Into::into));
+        }
+    };
+    let mut shown: Vec<char> = text.chars().collect();
+    for it in shown.iter_mut().skip(column.saturating_sub(1)) {
+        *it = '*';
     }
     Place::File { path, line, column, text: shown.into_iter().collect(), width }
 }

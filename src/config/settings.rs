@@ -24,6 +24,8 @@ pub struct Daemon {
     pub delivery: Delivery,
     /// The file that is kept for other programs; none: none.
     pub heartbeat_map: Option<PathBuf>,
+    /// None: nobody is told when this machine dies.
+    pub deadman: Option<Deadman>,
     pub log: Log,
 }
 
@@ -70,6 +72,20 @@ pub struct Redis {
     pub poll_every: Option<SignedDuration>,
     /// `binaryrogue`: first part of the profile's channels and hashes.
     pub prefix: String,
+    /// As whom atalaya beats; nobody's agent.
+    pub own_id: String,
+    /// How often it beats; none: never.
+    pub beat_every: Option<SignedDuration>,
+}
+
+/// `[deadman]`: where a request goes while all is well.
+#[derive(Debug, Clone)]
+pub struct Deadman {
+    /// A secret too: whoever knows it can keep the watch "alive".
+    pub url: SecretString,
+    pub every: SignedDuration,
+    /// POST, else GET.
+    pub post: bool,
 }
 
 /// A system that users already run; its channels and payloads are the adapter's

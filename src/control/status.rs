@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Controller, Refusal, agents::rank, incidents::IncidentView};
 use crate::{
-    actors::tower::Part,
+    actors::{signs::Given, tower::Part},
     domain::{
         id::Kind,
         incident::{Incident, Severity},
@@ -39,6 +39,31 @@ pub struct PartView {
     pub owed: Option<usize>,
 }
 
+/// A sign of life of our own: the dead-man ping, the beat on the bus.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SignView {
+    /// Its watch is `self/<name>`.
+    pub name: String,
+    /// When somebody took it last; none: not in this run.
+    pub taken_at: Option<Timestamp>,
+    /// Nobody has taken it since then.
+    pub failing_since: Option<Timestamp>,
+    /// And why.
+    pub detail: String,
+}
+
+impl SignView {
+    fn of((name, given): (&&'static str, &Given)) -> Self {
+        let failing = given.failing.as_ref();
+        Self {
+            name: (*name).to_owned(),
+            taken_at: given.taken_at,
+            failing_since: failing.map(|it| it.0),
+            detail: failing.map(|it| it.1.as_str().to_owned()).unwrap_or_default(),
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StoreView {
     pub kind: String,
@@ -66,6 +91,9 @@ pub struct StatusView {
     /// Ids that pinged and are not watched.
     pub unknown: usize,
     pub parts: Vec<PartView>,
+    /// Given only while atalaya finds itself well.
+    #[serde(default)]
+    pub signs: Vec<SignView>,
     pub store: StoreView,
     /// Actors that were restarted since the start.
     pub restarts: u64,
@@ -144,6 +172,7 @@ impl Controller {
             verdicts: count(watches.iter().map(|it| it.spec.shown(&it.state, now))),
             unknown: self.tower.unknown().len(),
             parts: self.part_views(),
+            signs: health.signs.iter().map(SignView::of).collect(),
             store: StoreView {
                 kind: self.tower.store().kind().to_owned(),
                 bytes: self.tower.store().size().await.map_or(0, |it| it.bytes),

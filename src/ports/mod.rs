@@ -9,6 +9,7 @@ pub mod notifier;
 pub(crate) mod recording;
 pub mod registry;
 pub mod service_manager;
+pub mod sign;
 pub mod source;
 pub mod store;
 

@@ -6,6 +6,9 @@ pub trait ServiceManager: Send + Sync + 'static {
     /// It serves and judges.
     fn ready(&self);
 
+    /// A person had the registry read anew; `ready` follows when that is done.
+    fn reloading(&self);
+
     /// Feeds the watchdog: the core has answered.
     fn feed(&self);
 

@@ -11,7 +11,7 @@ use jiff::{SignedDuration, tz::TimeZone};
 use ractor::ActorRef;
 use tokio::sync::Notify;
 
-use super::world::{Bus, Face, Paper, Sink, Watchdog};
+use super::world::{Bus, Face, Paper, Pulsation, Sink, Watchdog};
 use crate::{
     actors::{
         context::{Shared, Timing},
@@ -40,6 +40,7 @@ use crate::{
         notifier::Notifier,
         registry::{Read, ReadyReceiver, Registry},
         service_manager::ServiceManager,
+        sign::Sign,
         source::Source,
         store::{SharedStore, Store},
     },
@@ -59,6 +60,7 @@ pub(super) struct House {
     pub context: Shared,
     pub tower: Tower,
     pub watchdog: Arc<Watchdog>,
+    pub sign: Arc<Pulsation>,
     root: Option<ActorRef<root::Message>>,
     pub gave_up: Arc<Notify>,
     spec: Arc<Spec>,
@@ -179,6 +181,7 @@ impl House {
         let context = prepare(ground).await.expect("the store in memory opens");
         let gave_up = Arc::new(Notify::new());
         let watchdog = Arc::new(Watchdog::default());
+        let sign = Arc::new(Pulsation::default());
         let parts = Parts {
             context: Arc::clone(&context),
             sources: Arc::from([
@@ -188,6 +191,7 @@ impl House {
             edges: Arc::from([Arc::new(Face) as Arc<dyn Edge>]),
             registry: Arc::clone(&paper) as Arc<dyn Registry>,
             manager: Arc::clone(&watchdog) as Arc<dyn ServiceManager>,
+            signs: Arc::from([Arc::clone(&sign) as Arc<dyn Sign>]),
             intensity,
             gave_up: Arc::clone(&gave_up),
         };
@@ -203,6 +207,7 @@ impl House {
             context,
             tower,
             watchdog,
+            sign,
             root: Some(root),
             gave_up,
             spec,

@@ -5,5 +5,6 @@ mod asking;
 mod canary;
 mod chaos;
 mod house;
+mod signs;
 mod stories;
 mod world;

@@ -26,6 +26,7 @@ use crate::{
         notifier::{Context as Sending, Notifier},
         registry::{Call, Read, Registry, Unreadable},
         service_manager::ServiceManager,
+        sign::Sign,
         source::{Ear, Source, SourceEnded},
     },
 };
@@ -209,21 +210,56 @@ impl Edge for Face {
     }
 }
 
-/// Counts how often it was fed.
+/// Counts how often it was fed, and keeps the newest line of status.
 #[derive(Default)]
 pub(super) struct Watchdog {
     pub fed: AtomicU64,
+    pub line: Mutex<String>,
 }
 
 impl ServiceManager for Watchdog {
     fn ready(&self) {}
+    fn reloading(&self) {}
     fn feed(&self) {
         self.fed.fetch_add(1, Ordering::Relaxed);
     }
-    fn status(&self, _: &str) {}
+    fn status(&self, line: &str) {
+        line.clone_into(&mut lock(&self.line));
+    }
     fn stopping(&self) {}
     fn watchdog(&self) -> Option<Duration> {
         None
+    }
+}
+
+/// A sign of life that is expected every minute; counts those that were taken.
+#[derive(Default)]
+pub(super) struct Pulsation {
+    pub taken: AtomicU64,
+    pub refused: AtomicBool,
+    pub hangs: AtomicBool,
+}
+
+impl Sign for Pulsation {
+    fn name(&self) -> &'static str {
+        "deadman"
+    }
+
+    fn every(&self) -> Duration {
+        Duration::from_mins(1)
+    }
+
+    fn give(&self) -> Pending<'_, Result<(), String>> {
+        Box::pin(async move {
+            if self.hangs.load(Ordering::Relaxed) {
+                std::future::pending::<()>().await;
+            }
+            if self.refused.load(Ordering::Relaxed) {
+                return Err("it answers 503".to_owned());
+            }
+            self.taken.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        })
     }
 }
 

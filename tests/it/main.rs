@@ -17,6 +17,7 @@ mod harness;
 mod heard;
 mod heartbeat_map;
 mod settings;
+mod signs;
 mod snippets;
 mod store;
 mod telling;

@@ -19,6 +19,7 @@ pub(crate) mod netns;
 pub(crate) mod proxy;
 pub(crate) mod redis;
 pub(crate) mod server;
+pub(crate) mod service_manager;
 pub(crate) mod telegram;
 pub(crate) mod views;
 pub(crate) mod wait;

@@ -10,7 +10,7 @@ use axum::{
     Router,
     body::Bytes,
     extract::State,
-    http::{HeaderMap, StatusCode},
+    http::{HeaderMap, Method, StatusCode, Uri},
 };
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::Value;
@@ -38,6 +38,8 @@ pub(crate) enum Fault {
 #[derive(Debug, Clone)]
 pub(crate) struct Delivery {
     pub(crate) at: Instant,
+    /// `POST /alerts`.
+    pub(crate) request: String,
     pub(crate) headers: HeaderMap,
     pub(crate) body: String,
 }
@@ -154,6 +156,8 @@ impl Webhook {
 
 async fn receive(
     State(log): State<Arc<Mutex<Log>>>,
+    method: Method,
+    uri: Uri,
     headers: HeaderMap,
     body: Bytes,
 ) -> StatusCode {
@@ -172,7 +176,8 @@ async fn receive(
         Some(Fault::LoseAnswer) | None => {}
     }
     let body = String::from_utf8_lossy(&body).into_owned();
-    lock().accepted.push(Delivery { at: wait::now(), headers, body });
+    let request = format!("{method} {uri}");
+    lock().accepted.push(Delivery { at: wait::now(), request, headers, body });
     if fault == Some(Fault::LoseAnswer) {
         close_connection();
     }

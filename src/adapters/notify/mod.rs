@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::{domain::delivery::Event, ports::notifier::Attempt, wire::telegram::BadBot};
+use crate::{
+    adapters::redis::BadAddress, domain::delivery::Event, ports::notifier::Attempt,
+    wire::telegram::BadBot,
+};
 
 mod html;
 pub mod log;
@@ -45,8 +48,8 @@ pub enum BadSettings {
     Webhook,
     #[error("header {0:?} has a name or a value that HTTP does not allow")]
     Header(String),
-    #[error("cannot understand the address of Redis")]
-    Redis(#[source] ::redis::RedisError),
+    #[error(transparent)]
+    Redis(#[from] BadAddress),
     #[error(
         "the prefix {0:?} of the Redis channels is empty or holds a space or a control character"
     )]

@@ -3,24 +3,20 @@
 
 use std::time::Duration;
 
-use redis::{AsyncConnectionConfig, Client, RedisError, aio::MultiplexedConnection};
-use secrecy::{ExposeSecret, SecretString};
+use ::redis::RedisError;
+use secrecy::SecretString;
 use serde_json::{Value, json};
-use tokio::{sync::Mutex, time::timeout};
+use tokio::time::timeout;
 
 use super::{BadSettings, Kind, incident, not_for_this};
 use crate::{
+    adapters::redis::{CONNECT_TIMEOUT, Held, RESPONSE_TIMEOUT},
     domain::delivery::{Body, Delivery, Event},
     ports::{
         Pending,
         notifier::{Attempt, Context, Notifier},
     },
 };
-
-/// Longest wait for a connection.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// Longest wait for the answer to a publication; what makes a half-open connection known.
-const RESPONSE_TIMEOUT: Duration = Duration::from_secs(3);
 
 pub const KIND: Kind = Kind {
     name: "redis",
@@ -37,13 +33,10 @@ pub struct Settings {
     pub prefix: String,
 }
 
-/// Holds one connection of its own, made at the first message and again after any failure. (The crate's
-/// connection manager gives up after six tries and wakes on a command alone; this needs neither.)
 pub struct Redis {
-    client: Client,
+    held: Held,
     alerts: String,
     incidents: String,
-    connection: Mutex<Option<MultiplexedConnection>>,
 }
 
 /// Asks nothing of the network.
@@ -56,10 +49,9 @@ pub fn new(settings: &Settings) -> Result<Redis, BadSettings> {
         return Err(BadSettings::Prefix(prefix.clone()));
     }
     Ok(Redis {
-        client: Client::open(settings.url.expose_secret()).map_err(BadSettings::Redis)?,
+        held: Held::new(&settings.url)?,
         alerts: format!("{prefix}:alerts"),
         incidents: format!("{prefix}:incidents"),
-        connection: Mutex::new(None),
     })
 }
 
@@ -86,27 +78,10 @@ impl Notifier for Redis {
 impl Redis {
     /// Both or neither, so that a second attempt doubles nothing.
     async fn publish(&self, alert: &str, details: &str) -> Result<(), RedisError> {
-        let mut connection = self.connection().await?;
-        let mut both = redis::pipe();
+        let mut both = ::redis::pipe();
         both.atomic().publish(&self.alerts, alert).ignore();
         both.publish(&self.incidents, details).ignore();
-        let published = both.query_async(&mut connection).await;
-        if published.is_err() {
-            *self.connection.lock().await = None;
-        }
-        published
-    }
-
-    async fn connection(&self) -> Result<MultiplexedConnection, RedisError> {
-        let mut held = self.connection.lock().await;
-        if let Some(connection) = held.as_ref() {
-            return Ok(connection.clone());
-        }
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECT_TIMEOUT))
-            .set_response_timeout(Some(RESPONSE_TIMEOUT));
-        let made = self.client.get_multiplexed_async_connection_with_config(&config).await?;
-        Ok(held.insert(made).clone())
+        self.held.ask(&both).await
     }
 }
 

@@ -4,7 +4,7 @@ use super::{Scene, mood, plain};
 use crate::{
     control::{
         incidents::IncidentView,
-        status::{PartView, StatusView},
+        status::{PartView, SignView, StatusView},
     },
     domain::text::Text,
     edges::cli::terminal::{Mood, Table},
@@ -101,6 +101,10 @@ fn counts(view: &StatusView, scene: &Scene) -> Vec<String> {
     let trouble = store.filter(|it| it.trouble.is_some());
     let trouble = trouble.map(|it| format!(", NOT WRITABLE: {}", it.detail)).unwrap_or_default();
     line("store", format!("{}, {}{trouble}", view.store.kind, size(view.store.bytes)));
+    if !view.signs.is_empty() {
+        let signs = view.signs.iter().map(|it| sign(it, scene));
+        line("signs", signs.collect::<Vec<_>>().join("  "));
+    }
     if 0 < view.unknown {
         let ids = crate::control::words::counted(view.unknown, "id");
         line("unknown", format!("{ids} not watched: {} agents --unknown", scene.program));
@@ -124,6 +128,18 @@ fn part(part: &PartView, scene: &Scene) -> String {
         Some(owed) => format!("{name} {state}, {owed} owed"),
         None => format!("{name} {state}"),
     }
+}
+
+fn sign(sign: &SignView, scene: &Scene) -> String {
+    let state = match (sign.failing_since, sign.taken_at) {
+        (Some(since), _) => {
+            let why = Text::clean(&sign.detail, NOTE_SHOWN_MAX);
+            scene.paint(Mood::Warning, &format!("failing {}: {why}", scene.age(since)))
+        }
+        (None, Some(at)) => format!("given {} ago", scene.age(at)),
+        (None, None) => "not given yet".to_owned(),
+    };
+    format!("{} {state}", sign.name)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a size for people, to two digits")]

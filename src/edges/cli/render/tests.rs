@@ -11,7 +11,7 @@ use crate::{
         next::NextView,
         show::{AgentDetail, IncidentDetail, PartDetail, RhythmView, ShowView, StepView},
         silences::SilenceView,
-        status::{Count, PartView, StatusView, StoreView},
+        status::{Count, PartView, SignView, StatusView, StoreView},
         why::{DeliveryView, LinkView, WhyView},
     },
     edges::cli::terminal::Terminal,
@@ -134,6 +134,12 @@ pub(in crate::edges::cli) fn status() -> StatusView {
             part("receiver/telegram", None, Some(0)),
             part("self/registry", Some("held"), None),
         ],
+        signs: vec![SignView {
+            name: "deadman".to_owned(),
+            taken_at: Some(at("03:14:58")),
+            failing_since: None,
+            detail: String::new(),
+        }],
         store: StoreView { kind: "sqlite".to_owned(), bytes: 38_200_000 },
         restarts: 0,
         refused_beats: 0,
@@ -174,12 +180,18 @@ sources     http ok  redis blind 2m 40s
 receivers   telegram ok, 0 owed
 registry    of 02:10:31, an edit is held
 store       sqlite, 38 MB
+signs       deadman given 22s ago
 unknown     1 id not watched: bin/atalaya agents --unknown
 ",
     );
     let mut well = status();
     well.troubles.clear();
     well.parts.clear();
+    well.signs[0] = SignView {
+        failing_since: Some(at("03:11:20")),
+        detail: "it answers 503 Service Unavailable".to_owned(),
+        ..well.signs[0].clone()
+    };
     well.verdicts.clear();
     (well.agents, well.unknown, well.ready) = (0, 0, false);
     assert!(!well.is_bad_news());
@@ -195,6 +207,7 @@ sources
 receivers   none: nobody is told but this terminal's log
 registry    of 02:10:31
 store       sqlite, 38 MB
+signs       deadman failing 4m: it answers 503 Service Unavailable
 ",
     );
     let storm = (0..200).map(|id| incident(id, "agent/x")).collect();
