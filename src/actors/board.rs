@@ -173,6 +173,7 @@ fn subject(watch: &WatchId) -> Subject {
         self_registered: false,
         timeout: None,
         aliases: Vec::new(),
+        group: None,
     }
 }
 

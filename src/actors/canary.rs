@@ -82,6 +82,7 @@ fn beginning(now: Timestamp) -> Beginning {
             self_registered: false,
             timeout: None,
             aliases: Vec::new(),
+            group: None,
         }),
         spec: Arc::new(Spec {
             interval: never,

@@ -208,6 +208,7 @@ mod tests {
                 self_registered: true,
                 timeout: None,
                 aliases: Vec::new(),
+                group: None,
             }),
             spec: Arc::new(Spec {
                 interval: second,

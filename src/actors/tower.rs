@@ -23,6 +23,7 @@ use crate::{
     domain::{
         desk::{Answer, Ask},
         id::{Name, ReceiverId, SourceId, WatchId},
+        registry::Wanted,
         text::Text,
         watch::{
             Condition, Subject,
@@ -57,7 +58,7 @@ pub struct Seen {
 /// An id that pinged and is not watched.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Unknown {
-    pub name: String,
+    pub name: Name,
     pub beats: u64,
     pub last: Timestamp,
 }
@@ -88,25 +89,25 @@ pub struct Unanswered(pub &'static str);
 
 /// Names that nobody watches.
 #[derive(Default)]
-pub struct Strangers(Mutex<BTreeMap<String, (u64, Timestamp)>>);
+pub struct Strangers(Mutex<BTreeMap<Name, (u64, Timestamp)>>);
 
 impl Strangers {
     fn count(&self, name: &Name, at: Timestamp) {
         let mut known = lock(&self.0);
-        if let Some((beats, last)) = known.get_mut(name.as_str()) {
+        if let Some((beats, last)) = known.get_mut(name) {
             (*beats, *last) = (*beats + 1, at);
         } else if known.len() < UNKNOWN_MAX {
-            known.insert(name.to_string(), (1, at));
+            known.insert(name.clone(), (1, at));
         }
     }
 
     fn forget(&self, name: &Name) {
-        lock(&self.0).remove(name.as_str());
+        lock(&self.0).remove(name);
     }
 
     /// Forgets the others: they are watched now.
     pub(super) fn retain(&self, is_strange: impl Fn(&str) -> bool) {
-        lock(&self.0).retain(|name, _| is_strange(name));
+        lock(&self.0).retain(|name, _| is_strange(name.as_str()));
     }
 }
 
@@ -128,12 +129,14 @@ impl Tower {
         self.context.slots.all().iter().map(|it| seen(it)).collect()
     }
 
-    /// Changes when an agent comes or goes, has another name or says another verdict; cheap to look at.
+    /// Changes when an agent comes or goes, has another name or group, or says another verdict; cheap to look at.
     pub fn mark(&self) -> u64 {
         let marks = self.context.slots.all().into_iter().map(|slot| {
             let mut mark = DefaultHasher::new();
             let subject = slot.subject();
-            (&*subject.watch.name, subject.name.as_str(), slot.verdict().0.word()).hash(&mut mark);
+            let group = subject.group.as_ref().map(Name::as_str);
+            let name = (&*subject.watch.name, subject.name.as_str());
+            (name, group, slot.verdict().0.word()).hash(&mut mark);
             mark.finish()
         });
         // In any order.
@@ -144,6 +147,11 @@ impl Tower {
     pub fn watch(&self, name: &str) -> Option<Seen> {
         let name = name.strip_prefix("agent/").unwrap_or(name);
         self.context.slots.by_name(name).map(|it| seen(&it))
+    }
+
+    /// What the registry in force says.
+    pub fn wanted(&self) -> Arc<Wanted> {
+        self.context.wanted()
     }
 
     pub fn parts(&self) -> Vec<Part> {

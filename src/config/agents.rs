@@ -15,7 +15,7 @@ use super::{
     values,
 };
 use crate::domain::{
-    id::{Name, ReceiverId, WatchId},
+    id::{BadName, Name, ReceiverId, WatchId},
     incident::Severity,
     registry::{Agent, Pattern},
     text::Text,
@@ -102,6 +102,7 @@ impl<'a> Check<'a> {
             self_registered: false,
             timeout: Some(spec.timeout),
             aliases,
+            group: self.group(file, index, raw),
         };
         declared.agents.push(Agent { subject: Arc::new(subject), spec: Arc::new(spec) });
     }
@@ -145,6 +146,7 @@ impl<'a> Check<'a> {
         let at = steps!["agent", index];
         Some(Pattern {
             id: id.into(),
+            group: self.group(file, index, raw),
             notify: self.notify(file, index, raw),
             severity: raw.severity.as_ref().map(severities).unwrap_or_default(),
             spec: Arc::new(self.spec(file, &at, &clocks(raw), defaults)),
@@ -193,6 +195,18 @@ impl<'a> Check<'a> {
         }
         used.insert(text, (file, file.document.line(at)));
         true
+    }
+
+    fn group(&mut self, file: &File, index: usize, raw: &raw::Agent) -> Option<Name> {
+        match raw.group.as_deref()?.parse() {
+            Ok(group) => Some(group),
+            Err(why) => {
+                let why: BadName = why;
+                let place = file.document.value(&steps!["agent", index, "group"]);
+                self.findings.push(Finding::error(place, format!("`group`: {why}"), ID_HELP));
+                None
+            }
+        }
     }
 
     fn notify(&mut self, file: &File, index: usize, raw: &raw::Agent) -> Vec<ReceiverId> {

@@ -4,9 +4,10 @@ use jiff::Timestamp;
 
 use super::{
     document::steps,
-    raw, receivers,
+    raw,
     registry::{File, Fixed},
     report::Finding,
+    targets,
     values::{self, from_to},
 };
 use crate::domain::{
@@ -58,11 +59,11 @@ impl Check<'_> {
         let (index, before) = (self.index, self.findings.len());
         let watch = raw.watch.as_deref()?;
         let at = steps!["maintenance", index, "watch"];
-        let pattern = receivers::pattern(self.file, &at, "watch", watch, self.findings);
+        let target = targets::target(self.file, &at, "watch", watch, self.findings);
         let when = self.when(raw);
         (self.findings.len() == before).then_some(())?;
         Some(Window {
-            target: Target::Pattern(pattern.unwrap_or_else(|| "*".to_owned())),
+            target: target.unwrap_or_else(|| Target::Pattern("*".to_owned())),
             when: when?,
             reason: raw.reason.as_deref().map(|it| Text::clean(it, REASON_CHARACTERS_MAX)),
             origin: self.file.origin(&steps!["maintenance", index]),

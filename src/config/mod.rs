@@ -20,6 +20,7 @@ mod registry;
 mod report;
 pub mod settings;
 mod shape;
+mod targets;
 mod values;
 mod walk;
 

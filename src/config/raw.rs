@@ -279,6 +279,8 @@ pub(crate) struct Agent {
     pub(crate) name: Option<String>,
     /// Further ids by which it goes.
     pub(crate) aliases: Option<Vec<String>>,
+    /// What it belongs to. `group/NAME` is what routes, maintenance, `silence` and `pause` call all of a group.
+    pub(crate) group: Option<String>,
     /// How often it beats. Default: a third of `timeout`, `30s` at most.
     pub(crate) interval: Option<Words>,
     /// Silence strictly longer than this is `down`. Default: 3 × `interval`.
@@ -334,7 +336,7 @@ pub(crate) enum Severity {
 pub(crate) struct Route {
     /// Default: critical alone. What is info goes to the log, whatever stands here.
     pub(crate) severity: Option<Vec<Severity>>,
-    /// `kind/name` with `*`, such as `agent/worker-*`. Default: every watch.
+    /// `kind/name` with `*`, such as `agent/worker-*`, or `group/NAME`. Default: every watch.
     #[serde(rename = "match")]
     pub(crate) pattern: Option<String>,
     /// Receivers, by id.
@@ -349,7 +351,7 @@ pub(crate) struct Route {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Maintenance {
-    /// `kind/name`, with `*` where many are meant, such as `agent/worker-*`; `*` is everything.
+    /// `kind/name`, with `*` where many are meant, such as `agent/worker-*`, or `group/NAME`; `*` is everything.
     #[schemars(required)]
     pub(crate) watch: Option<String>,
     /// Begins at this moment, RFC 3339.

@@ -11,12 +11,13 @@ use super::{
     registry::{File, Fixed, lacking, severity},
     report::{Finding, Level},
     settings::{Receiver, Template, Way},
+    targets,
     values::{self, from_to, words},
     walk::nearest,
 };
 use crate::domain::{
     alert::route,
-    id::{Kind, Name, Origin, ReceiverId},
+    id::{Name, Origin, ReceiverId},
     incident::{Severity, Step as Later},
 };
 
@@ -279,9 +280,9 @@ pub(crate) fn routes(
             let at_to = steps!["route", index, "to"];
             let route = route::Route {
                 severity: raw.severity.iter().flatten().map(|it| severity(*it)).collect(),
-                pattern: raw.pattern.as_deref().and_then(|it| {
+                matching: raw.pattern.as_deref().and_then(|it| {
                     let at = steps!["route", index, "match"];
-                    pattern(file, &at, "match", it, findings)
+                    targets::target(file, &at, "match", it, findings)
                 }),
                 to: receivers.named(fixed, file, &at_to, to, findings),
                 then: later(fixed, file, index, raw, receivers, findings),
@@ -291,39 +292,6 @@ pub(crate) fn routes(
         }
     }
     routes
-}
-
-/// `kind/name` with `*`; none for a pattern that every watch matches.
-pub(super) fn pattern(
-    file: &File,
-    at: &[Step<'_>],
-    key: &str,
-    text: &str,
-    findings: &mut Vec<Finding>,
-) -> Option<String> {
-    if matches!(text, "*" | "*/*") {
-        return None;
-    }
-    let place = || file.document.value(at);
-    let kinds = Kind::ALL.map(Kind::word);
-    let Some((kind, name)) = text.split_once('/') else {
-        let shown: String = text.chars().take(40).collect();
-        let message = format!("`{key}` takes kind/name");
-        findings.push(Finding::error(place(), message, format!("write \"agent/{shown}\"")));
-        return None;
-    };
-    if kind != "*" && !kinds.contains(&kind) {
-        let shown: String = kind.chars().take(40).collect();
-        let message = format!("`{key}`: unknown kind {shown:?}");
-        findings.push(Finding::error(place(), message, nearest(kind, kinds.into_iter())));
-        return None;
-    }
-    if name.replace('*', "x").parse::<Name>().is_err() {
-        let message = format!("`{key}`: no name looks like this");
-        findings.push(Finding::error(place(), message, "such as \"agent/worker-*\""));
-        return None;
-    }
-    Some(text.to_owned())
 }
 
 fn later(
@@ -370,8 +338,8 @@ fn covers(earlier: &route::Route, later: &route::Route) -> bool {
             route.severity.iter().copied().collect()
         }
     };
-    let pattern = earlier.pattern.is_none() || earlier.pattern == later.pattern;
-    pattern && of(earlier).is_superset(&of(later))
+    let matching = earlier.matching.is_none() || earlier.matching == later.matching;
+    matching && of(earlier).is_superset(&of(later))
 }
 
 /// Warns of routes that are never reached and of receivers that nothing would ever reach.
@@ -410,7 +378,7 @@ fn unnamed(
     let named: BTreeSet<&str> = by_routes.chain(by_agents).collect();
     // Where no route matches, every human receiver gets what is critical.
     let all_taken = routes.iter().any(|it| {
-        it.pattern.is_none()
+        it.matching.is_none()
             && (it.severity.is_empty() || it.severity.contains(&Severity::Critical))
     });
     for file in files {

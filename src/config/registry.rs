@@ -15,6 +15,7 @@ use super::{
     report::{Finding, Level, Place, Report, has_errors},
     settings::{Daemon, Receiver},
     shape::Shape,
+    targets,
     values::{self, Ground, Range, from_to, words},
     walk::{header, read, walk},
 };
@@ -113,15 +114,16 @@ pub(crate) fn check(
         let help = "add [[agent]], or auto_register = true";
         check.findings.push(Finding::warning(place, "nothing is watched", help));
     }
+    let desk = Arc::new(desk);
+    let wanted = Arc::new(Wanted { agents, patterns, auto_register, undeclared_max, desk });
     if !has_errors(&findings[first..]) {
-        receivers::warn(&files, &receivers, &desk.routes, findings);
+        receivers::warn(&files, &receivers, &wanted.desk.routes, findings);
+        targets::warn(&files, &wanted.groups(), findings);
     }
     let report = Report { findings: findings[first..].to_vec() };
     if report.has_errors() {
         return None;
     }
-    let desk = Arc::new(desk);
-    let wanted = Arc::new(Wanted { agents, patterns, auto_register, undeclared_max, desk });
     Some(Registry { wanted, receivers: receivers.list, agent_tokens, text, report })
 }
 
@@ -240,6 +242,7 @@ impl<'a> Check<'a> {
         let (file, wanted) = self.last(|it| it.auto_register.as_ref())?;
         wanted.then(|| Pattern {
             id: "*".into(),
+            group: None,
             notify: Vec::new(),
             severity: Vec::new(),
             spec: Arc::new(defaults.clone()),

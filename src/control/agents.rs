@@ -1,19 +1,18 @@
 //! Verb agents: all agents as they are now, or the ids that pinged and are not watched.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, fmt::Write as _};
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Controller, Refusal};
+use super::{Controller, Refusal, Reply};
 use crate::{
     actors::tower::{Seen, Unknown},
     domain::{
         alert::wording::written,
-        id::{IncidentId, NAME_BYTES_MAX, WatchId},
+        id::{IncidentId, Name, WatchId},
         incident::Incident,
-        text::Text,
         watch::agent::{self, Verdict},
     },
 };
@@ -24,6 +23,14 @@ pub struct Agents {
     /// Ids that pinged and are not watched
     #[arg(long)]
     pub unknown: bool,
+    /// The unknown ids as entries for registry.toml
+    #[arg(long, requires = "unknown")]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub toml: bool,
+    /// Agents of this group alone
+    #[arg(long, value_name = "NAME", conflicts_with = "unknown")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
 }
 
 /// How far the work is: a number that grows, or an opaque digest.
@@ -52,7 +59,10 @@ pub struct AgentView {
     /// It says that it has nothing to do; beside `up`.
     pub idle: bool,
     pub aliases: Vec<String>,
-    /// Not in the registry: it pinged and was taken in.
+    /// What it belongs to, where the registry says so.
+    #[serde(default)]
+    pub group: Option<String>,
+    /// Without an entry of its own: it pinged and was taken in.
     pub self_registered: bool,
     /// Source of the last beat.
     pub source: Option<String>,
@@ -80,6 +90,27 @@ pub struct UnknownView {
     pub last_beat: Timestamp,
 }
 
+/// Unknown ids as text that can be put into the registry as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DraftView {
+    pub toml: String,
+}
+
+impl DraftView {
+    fn of(unknown: &[Unknown]) -> Self {
+        let mut toml = String::new();
+        for it in unknown {
+            let (name, beats, last) = (&it.name, it.beats, it.last);
+            // A name holds nothing that would have to be escaped. Writing into a `String` cannot fail.
+            let _ = write!(
+                toml,
+                "[[agent]]\nid = \"{name}\"    # {beats} beats, the last {last:.0}\n\n"
+            );
+        }
+        Self { toml }
+    }
+}
+
 impl AgentView {
     /// `shown` is what [`agent::Spec::shown`] says at the moment of looking.
     pub fn of(
@@ -104,6 +135,7 @@ impl AgentView {
             metadata: state.metadata.as_deref().and_then(|it| serde_json::from_str(it).ok()),
             idle: shown.1,
             aliases: subject.aliases.iter().map(ToString::to_string).collect(),
+            group: subject.group.as_ref().map(ToString::to_string),
             self_registered: subject.self_registered,
             source: newest.and_then(|it| sources.get(usize::from(it.source.0)).cloned()),
             beats: state.beats,
@@ -161,10 +193,24 @@ pub(super) fn worst(open: &[Incident]) -> HashMap<WatchId, IncidentId> {
 }
 
 impl Controller {
-    pub(super) async fn agents(&self) -> Result<Vec<AgentView>, Refusal> {
+    pub(super) async fn list_agents(&self, it: &Agents) -> Result<Reply, Refusal> {
+        match (it.unknown, it.toml, &it.group) {
+            (true, true, None) => Ok(Reply::Draft(DraftView::of(&self.tower.unknown()))),
+            (true, false, None) => Ok(Reply::Unknown(self.unknown_agents())),
+            (false, false, group) => {
+                let group = group.as_deref().map(|it| self.group(it)).transpose()?;
+                Ok(Reply::Agents(self.agents(group.as_ref()).await?))
+            }
+            (false, true, _) => Err(Refusal::wrong_use("toml is of unknown ids alone")),
+            (true, _, Some(_)) => Err(Refusal::wrong_use("unknown ids are in no group")),
+        }
+    }
+
+    async fn agents(&self, group: Option<&Name>) -> Result<Vec<AgentView>, Refusal> {
         // What the watches say needs no store.
         let open = self.open_incidents(None).await.unwrap_or_default();
         let mut rows = self.rows(&worst(&open));
+        rows.retain(|(_, it)| group.is_none_or(|name| it.group.as_deref() == Some(name.as_str())));
         rows.sort_by(|(left, a), (right, b)| (rank(*left), &a.id).cmp(&(rank(*right), &b.id)));
         Ok(rows.into_iter().map(|(_, view)| view).collect())
     }
@@ -189,9 +235,9 @@ impl Controller {
         self.tower.mark()
     }
 
-    pub(super) fn unknown_agents(&self) -> Vec<UnknownView> {
+    fn unknown_agents(&self) -> Vec<UnknownView> {
         let view = |it: Unknown| UnknownView {
-            id: Text::clean(&it.name, NAME_BYTES_MAX).as_str().to_owned(),
+            id: it.name.to_string(),
             beats: it.beats,
             last_beat: it.last,
         };

@@ -70,7 +70,7 @@ pub enum Command {
     Release(release::Release),
     /// Close an incident by hand; refused while its watch still says so
     Resolve(resolve::Resolve),
-    /// Nothing of a watch or a pattern rings for a while; recovery is told all the same
+    /// Nothing of a watch, a pattern or a group rings for a while; recovery is told all the same
     Silence(silence::Silence),
     /// End a silence now
     Unsilence(unsilence::Unsilence),
@@ -138,6 +138,7 @@ pub enum Reply {
     Status(Box<status::StatusView>),
     Agents(Vec<agents::AgentView>),
     Unknown(Vec<agents::UnknownView>),
+    Draft(agents::DraftView),
     Show(Box<show::ShowView>),
     Incidents(Vec<incidents::IncidentView>),
     Silences(Vec<silences::SilenceView>),
@@ -154,6 +155,7 @@ impl Reply {
     pub fn read(command: &Command, json: &str) -> serde_json::Result<Self> {
         Ok(match command {
             Command::Status(_) => Self::Status(serde_json::from_str(json)?),
+            Command::Agents(it) if it.toml => Self::Draft(serde_json::from_str(json)?),
             Command::Agents(it) if it.unknown => Self::Unknown(serde_json::from_str(json)?),
             Command::Agents(_) => Self::Agents(serde_json::from_str(json)?),
             Command::Show(_) => Self::Show(serde_json::from_str(json)?),
@@ -182,6 +184,7 @@ impl Reply {
             Self::Ping(view) => view.is_bad_news(),
             Self::Agents(_)
             | Self::Unknown(_)
+            | Self::Draft(_)
             | Self::Show(_)
             | Self::Incidents(_)
             | Self::Silences(_)
@@ -223,8 +226,7 @@ impl Controller {
         let by = &caller.name;
         Ok(match command {
             Command::Status(_) => Reply::Status(Box::new(self.status().await?)),
-            Command::Agents(it) if it.unknown => Reply::Unknown(self.unknown_agents()),
-            Command::Agents(_) => Reply::Agents(self.agents().await?),
+            Command::Agents(it) => self.list_agents(&it).await?,
             Command::Show(it) => Reply::Show(Box::new(self.show(&it).await?)),
             Command::Incidents(it) => Reply::Incidents(self.incidents(&it).await?),
             Command::Why(it) => Reply::Why(Box::new(self.why(&it).await?)),

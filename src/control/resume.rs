@@ -9,8 +9,8 @@ use crate::domain::text::Text;
 #[derive(Debug, Clone, PartialEq, clap::Args, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Resume {
-    /// Agents (mary, agent/mary) or patterns (worker-*)
-    #[arg(required = true, value_name = "AGENT|PATTERN")]
+    /// Agents (mary, agent/mary), patterns (worker-*) or groups (group/coding)
+    #[arg(required = true, value_name = "AGENT|PATTERN|GROUP")]
     pub targets: Vec<String>,
 }
 

@@ -139,7 +139,7 @@ impl Controller {
         match found {
             Found::Agent(seen) => {
                 let silences = self.silences_now().await?;
-                let silences = silences.iter().filter(|it| it.target.matches(&seen.subject.watch));
+                let silences = silences.iter().filter(|it| it.target.matches(&seen.subject));
                 let silences = silences.map(SilenceView::of).collect();
                 let incident = worst(&around.open).get(&seen.subject.watch).copied();
                 let mut detail = self.agent_detail(&seen, incident);

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Controller, Refusal};
-use crate::domain::silence::{Silence, Target};
+use crate::domain::silence::Silence;
 
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -14,7 +14,7 @@ pub struct Silences {}
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SilenceView {
     pub id: u64,
-    /// `kind/name`, or a pattern.
+    /// `kind/name`, a pattern, or `group/name`.
     pub target: String,
     pub by: String,
     pub reason: Option<String>,
@@ -28,10 +28,7 @@ impl SilenceView {
     pub fn of(silence: &Silence) -> Self {
         Self {
             id: silence.id,
-            target: match &silence.target {
-                Target::Watch(watch) => watch.to_string(),
-                Target::Pattern(pattern) => pattern.clone(),
-            },
+            target: silence.target.to_string(),
             by: silence.by.as_str().to_owned(),
             reason: silence.reason.as_ref().map(|it| it.as_str().to_owned()),
             from: silence.from,

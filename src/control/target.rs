@@ -4,9 +4,9 @@ use super::{Controller, Refusal};
 use crate::{
     actors::tower::{Part, Seen},
     domain::{
-        id::{IncidentId, Kind, WatchId},
+        id::{IncidentId, Kind, Name, WatchId},
         incident::Incident,
-        silence::glob,
+        silence::Target,
         text::Text,
     },
     ports::store::IncidentFilter,
@@ -81,6 +81,9 @@ pub fn unknown_watch(typed: &str, known: &[WatchId]) -> Refusal {
     }
 }
 
+/// Begins what names a group, in the place of a kind.
+const GROUP: &str = "group/";
+
 /// `agent/worker-*` from `worker-*`; `*` alone is everything.
 ///
 /// # Errors
@@ -132,14 +135,35 @@ impl Controller {
         }
     }
 
-    /// The agents that names and patterns mean, each once, in the order typed.
+    /// A group that some entry of the registry names.
+    pub(super) fn group(&self, typed: &str) -> Result<Name, Refusal> {
+        let wanted = self.tower.wanted();
+        let groups = wanted.groups();
+        if let Some(group) = groups.iter().find(|it| it.as_str() == typed) {
+            return Ok((*group).clone());
+        }
+        let meant = nearest(typed, groups.iter().map(|it| it.as_str()));
+        let meant = meant.map(|it| format!("; did you mean {it}?")).unwrap_or_default();
+        let typed = Text::clean(typed, TYPED_MAX);
+        Err(Refusal::unknown(format!("no agent is in group \"{typed}\"{meant}"))
+            .with_hint("agents"))
+    }
+
+    /// The group or the pattern that was typed, if it is one.
+    pub(super) fn many(&self, typed: &str) -> Result<Option<Target>, Refusal> {
+        if let Some(group) = typed.strip_prefix(GROUP) {
+            return Ok(Some(Target::Group(self.group(group)?)));
+        }
+        typed.contains('*').then(|| pattern(typed).map(Target::Pattern)).transpose()
+    }
+
+    /// The agents that names, patterns and groups mean, each once, in the order typed.
     pub(super) fn find_agents(&self, typed: &[String]) -> Result<Vec<WatchId>, Refusal> {
         let mut meant: Vec<WatchId> = Vec::new();
         for typed in typed {
-            let found: Vec<WatchId> = if typed.contains('*') {
-                let pattern = pattern(typed)?;
-                let all = self.tower.watches().into_iter().map(|it| it.subject.watch.clone());
-                all.filter(|it| glob(&pattern, &it.to_string())).collect()
+            let found: Vec<WatchId> = if let Some(target) = self.many(typed)? {
+                let all = self.tower.watches().into_iter().map(|it| it.subject);
+                all.filter(|it| target.matches(it)).map(|it| it.watch.clone()).collect()
             } else {
                 vec![self.find_agent(typed)?.subject.watch.clone()]
             };

@@ -24,6 +24,7 @@ use crate::{
         detector,
         id::{DeliveryId, IncidentId, Kind, Origin, ReceiverId, SourceId, WatchId},
         incident::{Acknowledgement, Digest, Ending, Flapping, Incident, Severity, Step, Unrest},
+        silence::Target,
         text::Text,
         watch::{
             Cause, Condition, Subject,
@@ -60,6 +61,7 @@ fn subject(name: &str) -> Arc<Subject> {
         self_registered: false,
         timeout: None,
         aliases: vec!["002".parse().expect("a name")],
+        group: Some("coding".parse().expect("a name")),
     })
 }
 
@@ -173,7 +175,8 @@ fn check(line: &str, json: serde_json::Value, needs: Scope) {
 #[test]
 fn a_command_is_the_same_typed_and_as_json() {
     check("status", json!({"command":"status"}), Scope::Read);
-    check("agents --unknown", json!({"command":"agents","unknown":true}), Scope::Read);
+    let all = json!({"command":"agents","unknown":false,"group":"coding"});
+    check("agents --group coding", all, Scope::Read);
     check("show agent/mary", json!({"command":"show","target":"agent/mary"}), Scope::Read);
     check("why #412", json!({"command":"why","target":"#412"}), Scope::Read);
     check("why -- --help", json!({"command":"why","target":"--help"}), Scope::Read);
@@ -244,7 +247,7 @@ fn programs_read_agents_and_incidents_by_the_words_of_the_contract() {
         "id": "mary", "name": "Mary", "verdict": "down",
         "since": "2026-11-21T03:13:34.118Z", "last_beat": "2026-11-21T03:12:04.118Z",
         "progress": 412, "task": "refactor billing tests", "metadata": {"host": "tower-1"},
-        "idle": false, "aliases": ["002"], "self_registered": false, "source": "http",
+        "idle": false, "aliases": ["002"], "group": "coding", "self_registered": false, "source": "http",
         "beats": 9114, "malformed": 0, "seq": null, "progress_at": "2026-11-21T03:09:50Z",
         "interval": "30s", "timeout": "90s", "deadline": null, "incident": 412,
         "quarantined_since": null, "origin": "registry.toml:8",
@@ -423,7 +426,7 @@ fn who_would_be_told_is_what_the_desk_would_do() {
     assert!(told(&settings, &mary, Condition::Degraded).is_empty());
     let route = |pattern: &str, line| Route {
         severity: vec![Severity::Critical],
-        pattern: Some(pattern.to_owned()),
+        matching: Some(Target::Pattern(pattern.to_owned())),
         to: vec![ReceiverId::new("telegram")],
         then: vec![Step {
             after: SignedDuration::from_mins(15),

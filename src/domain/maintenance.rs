@@ -3,12 +3,7 @@
 
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 
-use super::{
-    calendar::Cron,
-    id::{Origin, WatchId},
-    silence::Target,
-    text::Text,
-};
+use super::{calendar::Cron, id::Origin, silence::Target, text::Text, watch::Subject};
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Window {
@@ -48,10 +43,10 @@ impl Window {
 /// The window over a watch at this moment that lasts longest, and its end.
 pub fn over<'a>(
     windows: &'a [Window],
-    watch: &WatchId,
+    subject: &Subject,
     now: Timestamp,
 ) -> Option<(&'a Window, Timestamp)> {
-    let over = windows.iter().filter(|it| it.target.matches(watch));
+    let over = windows.iter().filter(|it| it.target.matches(subject));
     over.filter_map(|it| Some((it, it.until(now)?))).max_by_key(|(_, until)| *until)
 }
 
@@ -79,6 +74,17 @@ mod tests {
             reason: None,
             origin: Origin::Default("test"),
         };
+        let subject = |watch: &str| Subject {
+            watch: watch.parse().unwrap(),
+            name: Text::clean(watch, 40),
+            origin: Origin::Default("test"),
+            notify: Vec::new(),
+            severity: Vec::new(),
+            self_registered: false,
+            timeout: None,
+            aliases: Vec::new(),
+            group: None,
+        };
         let windows = [window("agent/m*", weekly), window("*", once)];
         for (watch, now, until) in [
             ("agent/mary", "2026-11-29T00:59:59Z", None),
@@ -91,7 +97,7 @@ mod tests {
             ("agent/lisa", "2026-11-25T10:00:00Z", Some("2026-11-25T12:00:00Z")),
             ("agent/lisa", "2026-11-25T12:00:00Z", None),
         ] {
-            let found = over(&windows, &watch.parse().unwrap(), at(now));
+            let found = over(&windows, &subject(watch), at(now));
             assert_eq!(found.map(|it| it.1), until.map(at), "{watch} at {now}");
         }
     }

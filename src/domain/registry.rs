@@ -1,7 +1,7 @@
 //! Registry: all that is wanted, as the files say, checked; and what a new one changes.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
@@ -9,7 +9,7 @@ use jiff::SignedDuration;
 
 use super::{
     desk,
-    id::{NAME_BYTES_MAX, Origin, ReceiverId, WatchId},
+    id::{NAME_BYTES_MAX, Name, Origin, ReceiverId, WatchId},
     incident::Severity,
     silence::glob,
     text::Text,
@@ -28,6 +28,7 @@ pub struct Agent {
 pub struct Pattern {
     /// An id in which `*` stands for any characters.
     pub id: Arc<str>,
+    pub group: Option<Name>,
     pub notify: Vec<ReceiverId>,
     pub severity: Vec<(Condition, Severity)>,
     pub spec: Arc<agent::Spec>,
@@ -46,6 +47,7 @@ impl Pattern {
             self_registered: true,
             timeout: Some(self.spec.timeout),
             aliases: Vec::new(),
+            group: self.group.clone(),
         };
         Agent { subject: Arc::new(subject), spec: Arc::clone(&self.spec) }
     }
@@ -134,8 +136,17 @@ impl Diff {
 
 /// The line on which it stands does not matter: whoever adds one above changes nobody below.
 fn is_same(one: &Agent, other: &Agent) -> bool {
-    let Subject { watch, name, origin: _, notify, severity, self_registered, timeout: _, aliases } =
-        &*one.subject;
+    let Subject {
+        watch,
+        name,
+        origin: _,
+        notify,
+        severity,
+        self_registered,
+        timeout: _,
+        aliases,
+        group,
+    } = &*one.subject;
     one.spec == other.spec
         && *watch == other.subject.watch
         && *name == other.subject.name
@@ -143,6 +154,7 @@ fn is_same(one: &Agent, other: &Agent) -> bool {
         && *severity == other.subject.severity
         && *self_registered == other.subject.self_registered
         && *aliases == other.subject.aliases
+        && *group == other.subject.group
 }
 
 impl Wanted {
@@ -163,6 +175,12 @@ impl Wanted {
     fn instance(&self, watch: &WatchId) -> Option<Agent> {
         let matching = self.patterns.iter().find(|it| glob(&it.id, &watch.name));
         matching.map(|it| it.instance(watch))
+    }
+
+    /// The groups that its entries name.
+    pub fn groups(&self) -> BTreeSet<&Name> {
+        let agents = self.agents.iter().filter_map(|it| it.subject.group.as_ref());
+        agents.chain(self.patterns.iter().filter_map(|it| it.group.as_ref())).collect()
     }
 
     pub fn index(&self) -> Index<'_> {
@@ -197,6 +215,7 @@ mod tests {
                     self_registered: false,
                     timeout: None,
                     aliases: Vec::new(),
+                    group: None,
                 }),
                 spec: Arc::new(agent::Spec {
                     interval: seconds(30),
@@ -255,8 +274,14 @@ mod tests {
             let (id, timeout) = text.split_once('/').unwrap();
             let spec = wanted_spec(timeout);
             let origin = Origin::Default("test");
-            let pattern =
-                Pattern { id: id.into(), notify: Vec::new(), severity: Vec::new(), spec, origin };
+            let pattern = Pattern {
+                id: id.into(),
+                group: None,
+                notify: Vec::new(),
+                severity: Vec::new(),
+                spec,
+                origin,
+            };
             if id == "*" {
                 wanted.auto_register = Some(pattern);
             } else {

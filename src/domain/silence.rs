@@ -1,10 +1,17 @@
 //! Silence: nothing of these watches rings until it ends; recovery is told all the same.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    fmt,
+};
 
 use jiff::Timestamp;
 
-use super::{id::WatchId, text::Text};
+use super::{
+    id::{Name, WatchId},
+    text::Text,
+    watch::Subject,
+};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Silence {
@@ -18,19 +25,33 @@ pub struct Silence {
     pub muted: u64,
 }
 
-/// What is silenced.
+/// Which watches are meant, by a silence, a window of maintenance or a route.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
     Watch(WatchId),
     /// `kind/name` with `*` in the name: `agent/worker-*`; `*` alone is everything.
     Pattern(String),
+    /// All agents of a group, whoever belongs to it at the time.
+    Group(Name),
 }
 
 impl Target {
-    pub fn matches(&self, watch: &WatchId) -> bool {
+    pub fn matches(&self, subject: &Subject) -> bool {
         match self {
-            Self::Watch(it) => it == watch,
-            Self::Pattern(pattern) => glob(pattern, &watch.to_string()),
+            Self::Watch(it) => *it == subject.watch,
+            Self::Pattern(pattern) => glob(pattern, &subject.watch.to_string()),
+            Self::Group(group) => subject.group.as_ref() == Some(group),
+        }
+    }
+}
+
+/// As it is typed: `agent/mary`, `agent/worker-*`, `group/coding`.
+impl fmt::Display for Target {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Watch(watch) => watch.fmt(out),
+            Self::Pattern(pattern) => out.write_str(pattern),
+            Self::Group(group) => write!(out, "group/{group}"),
         }
     }
 }
@@ -40,7 +61,8 @@ impl Target {
 pub struct Silences {
     all: BTreeMap<u64, Silence>,
     of_watch: HashMap<WatchId, BTreeSet<u64>>,
-    patterns: BTreeSet<u64>,
+    /// Over patterns and groups.
+    wide: BTreeSet<u64>,
 }
 
 impl Silences {
@@ -49,14 +71,14 @@ impl Silences {
             Target::Watch(watch) => {
                 self.of_watch.entry(watch.clone()).or_default().insert(silence.id)
             }
-            Target::Pattern(_) => self.patterns.insert(silence.id),
+            Target::Pattern(_) | Target::Group(_) => self.wide.insert(silence.id),
         };
         self.all.insert(silence.id, silence);
     }
 
     pub fn remove(&mut self, id: u64) -> Option<Silence> {
         let silence = self.all.remove(&id)?;
-        self.patterns.remove(&id);
+        self.wide.remove(&id);
         if let Target::Watch(watch) = &silence.target
             && let Some(ids) = self.of_watch.get_mut(watch)
         {
@@ -69,10 +91,10 @@ impl Silences {
     }
 
     /// The silence that holds longest over a watch.
-    pub fn over(&self, watch: &WatchId) -> Option<&Silence> {
-        let named = self.of_watch.get(watch).into_iter().flatten();
-        let all = named.chain(&self.patterns).filter_map(|id| self.all.get(id));
-        all.filter(|it| it.target.matches(watch)).max_by_key(|it| (it.until, it.id))
+    pub fn over(&self, subject: &Subject) -> Option<&Silence> {
+        let named = self.of_watch.get(&subject.watch).into_iter().flatten();
+        let all = named.chain(&self.wide).filter_map(|id| self.all.get(id));
+        all.filter(|it| it.target.matches(subject)).max_by_key(|it| (it.until, it.id))
     }
 
     pub fn get_mut(&mut self, id: u64) -> Option<&mut Silence> {

@@ -75,6 +75,7 @@ fn known((verdict, view): (Verdict, AgentView)) -> Known {
         status: status(verdict),
         last: view.last_beat,
         down_since: (verdict == Verdict::Down).then_some(view.since),
+        group: view.group,
         metadata,
     }
 }

@@ -96,6 +96,7 @@ pub(super) fn subject(name: &str) -> Subject {
         self_registered: false,
         timeout: None,
         aliases: Vec::new(),
+        group: None,
     }
 }
 
@@ -111,7 +112,7 @@ fn settings() -> desk::Settings {
         receivers: vec![receiver("phone", true), receiver("hook", false)],
         routes: vec![Route {
             severity: vec![Severity::Critical],
-            pattern: None,
+            matching: None,
             to: vec![ReceiverId::new("phone"), ReceiverId::new("hook")],
             then: Vec::new(),
             origin: Origin::File { path: Arc::from("registry.toml"), line: 42 },
@@ -355,6 +356,7 @@ fn read_of(names: &[&str], spec: &Arc<Spec>, phone: &Arc<Sink>, hook: &Arc<Sink>
             patterns: Vec::new(),
             auto_register: Some(Pattern {
                 id: "*".into(),
+                group: None,
                 notify: Vec::new(),
                 severity: Vec::new(),
                 spec: Arc::clone(spec),

@@ -38,6 +38,9 @@ pub struct Agent {
     pub seconds_since_heartbeat: Option<u64>,
     /// Where that system's agents beat on Redis, whatever way this one was heard.
     pub channel: String,
+    /// What it belongs to, where it belongs to something. That system does not know of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
     /// The newest that it sent.
     pub metadata: Object<String, Value>,
 }
@@ -92,6 +95,7 @@ pub struct Known {
     pub last: Option<Timestamp>,
     /// Since when it counts as down, if it does.
     pub down_since: Option<Timestamp>,
+    pub group: Option<String>,
     pub metadata: Object<String, Value>,
 }
 
@@ -127,6 +131,7 @@ fn agent(it: Known, now: Timestamp) -> Agent {
         channel: format!("{CHANNEL_PREFIX}{}", it.id),
         id: it.id,
         name: it.name,
+        group: it.group,
         status: it.status,
         last_heartbeat: it.last.map(Stamp),
         seconds_since_heartbeat: it.last.map(|last| seconds(last, now)),
@@ -165,12 +170,14 @@ mod tests {
     fn known(id: &str, status: Status, last: Option<i64>, down_since: Option<i64>) -> Known {
         let name = id[..1].to_uppercase() + &id[1..];
         let (last, down_since) = (last.map(at), down_since.map(at));
-        Known { id: id.to_owned(), name, status, last, down_since, metadata: Object::new() }
+        let metadata = Object::new();
+        Known { id: id.to_owned(), name, status, last, down_since, group: None, metadata }
     }
 
     #[test]
     fn it_is_written_as_that_system_writes_it() {
         let mut mary = known("mary", Status::Online, Some(-30), None);
+        mary.group = Some("coding".to_owned());
         mary.metadata.insert("signals_sent".to_owned(), 42.into());
         let map = HeartbeatMap::of(
             [mary, known("paula", Status::Offline, Some(-900), Some(-600))],
@@ -186,6 +193,7 @@ mod tests {
       "last_heartbeat": "2025-11-08T08:59:30.000Z",
       "seconds_since_heartbeat": 30,
       "channel": "agents:heartbeat:mary",
+      "group": "coding",
       "metadata": {
         "signals_sent": 42
       }

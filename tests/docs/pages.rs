@@ -39,7 +39,7 @@ const PATHS: &[(&str, &str)] = &[
     ("/api/v1/status", "As `atalaya status --json`"),
     (
         "/api/v1/agents",
-        "As `atalaya agents --json`, under `items`; `?unknown=1` lists ids that nobody watches",
+        "As `atalaya agents --json`, under `items`; `?unknown=1` lists ids that nobody watches, `?group=NAME` those of a group",
     ),
     ("/api/v1/agents/{id}", "As `atalaya show agent/ID --json`"),
     (

@@ -104,8 +104,80 @@ async fn instances_of_a_pattern_are_bounded_and_go_down_like_all_others() {
         statuses.push(daemon.get(&format!("/ping/{name}")).await.status);
     }
     assert_eq!(statuses, [201, 201, 404]);
-    let down = daemon.verdict("worker-1", "down", SOON).await;
-    assert!(down["incident"].is_u64(), "{down}");
+    daemon.shows("worker-1", "its incident", |it| it["incident"].is_u64()).await;
     let why = daemon.cli(&["why", "worker-1"]).await.stdout;
     assert!(why.contains("silence > 1s") && why.contains("registry.toml:7"), "{why}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_is_listed_silenced_and_paused_as_one() {
+    let short = "interval = \"300ms\"\ntimeout = \"1s\"\ngroup = \"coding\"";
+    let entries = [entry("mary", short), entry("claude-*", short), entry("lisa", "")].concat();
+    let map = "[heartbeat_map]\npath = \"map.json\"\n";
+    let daemon = Daemon::setup().config(map).registry(&registry(&entries)).start().await;
+    let beating = Beating::start(&daemon, ["mary", "claude-1", "lisa"], BEAT);
+    for id in ["mary", "claude-1", "lisa"] {
+        daemon.verdict(id, "up", SOON).await;
+    }
+    let listed = daemon.cli_json(&["agents", "--group", "coding"]).await;
+    let listed: Vec<_> = listed.as_array().expect("a list").iter().map(|it| &it["id"]).collect();
+    assert_eq!(listed, ["claude-1", "mary"]);
+    let answer = daemon.get("/api/v1/agents?group=coding").await.json();
+    assert_eq!(answer["items"].as_array().map(Vec::len), Some(2), "{answer}");
+    let mistyped = daemon.cli(&["agents", "--group", "codign"]).await;
+    assert_eq!(mistyped.status, Some(2), "{mistyped:?}");
+    assert!(mistyped.stderr.contains("did you mean coding?"), "{mistyped:?}");
+    daemon
+        .wait_until("the map knows the group", SOON, async || {
+            let text = fs::read_to_string(daemon.path("map.json")).ok()?;
+            let map: Value = serde_json::from_str(&text).expect("JSON");
+            let group = |id: &str| map["agents"][id]["group"].clone();
+            (group("claude-1") == "coding" && group("lisa").is_null()).then_some(())
+        })
+        .await;
+
+    let said = daemon.cli(&["silence", "group/coding", "1h", "deploy"]).await;
+    assert!(said.stdout.contains("group/coding"), "{said:?}");
+    for id in ["mary", "claude-1"] {
+        beating.silence(id);
+    }
+    daemon.verdict("claude-1", "down", SOON).await;
+    daemon
+        .wait_until("it is muted", SOON, async || {
+            let why = daemon.cli(&["why", "claude-1"]).await.stdout;
+            why.contains("silenced by #1").then_some(())
+        })
+        .await;
+    let silences = daemon.cli_json(&["silences"]).await;
+    assert_eq!(silences[0]["target"], "group/coding", "{silences}");
+
+    let said = daemon.cli(&["pause", "group/coding"]).await;
+    assert_eq!(said.stdout.lines().count(), 2, "{said:?}");
+    daemon.verdict("mary", "paused", SOON).await;
+    assert_eq!(daemon.agent("lisa").await.expect("watched")["verdict"], "up");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unknown_ids_are_printed_as_entries_that_can_be_taken_as_they_are() {
+    let daemon = Daemon::setup().registry(&registry(&entry("mary", ""))).start().await;
+    let empty = daemon.cli(&["agents", "--unknown", "--toml"]).await;
+    assert_eq!(empty.stdout, "# every id that pinged is watched\n");
+    let odd = ["agent:002", "a@b-c_d.e", "ghost"];
+    for name in odd {
+        assert_eq!(daemon.get(&format!("/ping/{name}")).await.status, 404);
+    }
+    let said = daemon.cli(&["agents", "--unknown", "--toml"]).await.stdout;
+    assert_eq!(said.matches("[[agent]]").count(), 3, "{said}");
+    assert!(said.contains("id = \"ghost\"    # 1 beats, the last 20"), "{said}");
+    daemon.replace_registry_by_rename(&registry(&format!("{}{said}", entry("mary", ""))));
+    for name in odd {
+        daemon
+            .wait_until("it is watched", SOON, async || {
+                (daemon.get(&format!("/ping/{name}")).await.status == 200).then_some(())
+            })
+            .await;
+    }
+    assert_eq!(daemon.cli_json(&["agents", "--unknown"]).await, json!([]), "they are known now");
+    let wrong = daemon.cli(&["agents", "--toml"]).await;
+    assert_eq!(wrong.status, Some(2), "of unknown ids alone: {wrong:?}");
 }

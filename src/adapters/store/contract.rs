@@ -127,8 +127,11 @@ pub(super) async fn what_was_written_comes_back_after_a_restart(bench: &impl Ben
     let redis = WatchId::new(Kind::Source, "redis");
     let incident = incident(412, &mary(), Condition::Down);
     let groups = [group(3, &[412], true), group(4, &[], false)];
-    let silences =
-        [silence(1, Target::Watch(mary())), silence(2, Target::Pattern("agent/w-*".into()))];
+    let silences = [
+        silence(1, Target::Watch(mary())),
+        silence(2, Target::Pattern("agent/w-*".into())),
+        silence(3, Target::Group("coding".parse().expect("a name"))),
+    ];
     let event = Event {
         event: "opened",
         incident: r#"{"id":412}"#.into(),
@@ -165,7 +168,7 @@ pub(super) async fn what_was_written_comes_back_after_a_restart(bench: &impl Ben
     let seen = HashMap::from([(mary(), (u64::MAX - 1, 7)), (redis, (u64::MAX - 1, 3))]);
     assert_eq!(restored.seen, seen);
     let last = (restored.last_incident, restored.last_group, restored.last_delivery);
-    assert_eq!((last, restored.last_silence), ((412, 4, 3), 2));
+    assert_eq!((last, restored.last_silence), ((412, 4, 3), 3));
     assert_eq!(store.owed(None, 10).await.unwrap(), deliveries);
     assert_eq!(store.deliveries_of(IncidentId(9)).await.unwrap(), deliveries);
     assert_eq!(store.delivery(DeliveryId(2)).await.unwrap().as_ref(), Some(&deliveries[1]));

@@ -46,6 +46,7 @@ pub(super) fn incident(id: u64, watch: &WatchId, condition: Condition) -> Incide
             self_registered: true,
             timeout: Some(SignedDuration::from_secs(90)),
             aliases: vec!["agent:002".parse().expect("a name")],
+            group: Some("coding".parse().expect("a name")),
         }),
         condition,
         severity: Severity::Critical,

@@ -321,7 +321,17 @@ choice!(OriginRow as "Origin" of Origin {
     Default(Word),
 });
 
-record!(Subject { watch, name, origin, notify, severity, self_registered, timeout, aliases });
+record!(Subject {
+    watch,
+    name,
+    origin,
+    notify,
+    severity,
+    self_registered,
+    timeout,
+    aliases,
+    group
+});
 
 choice!(CauseRow as "Cause" of Cause {
     Silence { last: Option<Timestamp>, limit: SignedDuration },
@@ -391,7 +401,7 @@ record!(Group {
 });
 
 record!(Silence { id, target, by, reason, from, until, muted });
-choice!(TargetRow as "Target" of Target { Watch(WatchId), Pattern(String) });
+choice!(TargetRow as "Target" of Target { Watch(WatchId), Pattern(String), Group(Name) });
 
 choice!(BodyRow as "Body" of Body {
     New { message: Message, rings: bool },

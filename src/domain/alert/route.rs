@@ -5,7 +5,7 @@ use crate::domain::{
     desk::Settings,
     id::{Origin, ReceiverId},
     incident::{Severity, Step},
-    silence::glob,
+    silence::Target,
     watch::Subject,
 };
 
@@ -14,8 +14,8 @@ use crate::domain::{
 pub struct Route {
     /// Empty: critical alone.
     pub severity: Vec<Severity>,
-    /// `kind/name` with `*`; none: every watch.
-    pub pattern: Option<String>,
+    /// None: every watch.
+    pub matching: Option<Target>,
     pub to: Vec<ReceiverId>,
     pub then: Vec<Step>,
     pub origin: Origin,
@@ -59,8 +59,7 @@ pub fn route(settings: &Settings, subject: &Subject, severity: Severity) -> Rout
         };
         return Routed { to, then: Vec::new(), rule, origin: subject.origin.clone() };
     }
-    let watch = subject.watch.to_string();
-    if let Some(route) = settings.routes.iter().find(|it| it.matches(&watch, severity)) {
+    if let Some(route) = settings.routes.iter().find(|it| it.matches(subject, severity)) {
         return Routed {
             to: route.to.iter().map(|it| (it.clone(), route.origin.clone())).collect(),
             then: route.then.clone(),
@@ -77,12 +76,12 @@ pub fn route(settings: &Settings, subject: &Subject, severity: Severity) -> Rout
 }
 
 impl Route {
-    fn matches(&self, watch: &str, severity: Severity) -> bool {
+    fn matches(&self, subject: &Subject, severity: Severity) -> bool {
         let weighs = match self.severity.as_slice() {
             [] => severity == Severity::Critical,
             listed => listed.contains(&severity),
         };
-        weighs && self.pattern.as_deref().is_none_or(|it| glob(it, watch))
+        weighs && self.matching.as_ref().is_none_or(|it| it.matches(subject))
     }
 }
 

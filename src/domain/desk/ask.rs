@@ -171,7 +171,7 @@ impl Desk {
         let (now, until) = (batch.now, later(batch.now, for_));
         let first = self.last.silence + 1;
         let what = match targets.as_slice() {
-            [only] => named(only),
+            [only] => only.to_string(),
             many => format!("{} watches", many.len()),
         };
         for target in targets {
@@ -203,7 +203,7 @@ impl Desk {
             commanded(batch, Stage::Command, watch, None, "silence ended", &rule);
         }
         self.end_silence(id, batch);
-        let what = named(&silence.target);
+        let what = &silence.target;
         Ok(format!("Silence {id} over {what} has ended; it had muted {}", silence.muted))
     }
 
@@ -247,13 +247,6 @@ fn commanded(
 ) {
     let origin = Origin::Default("command");
     batch.decide(Ruled { watch, incident, stage, origin, receiver: None }, outcome, rule);
-}
-
-fn named(target: &Target) -> String {
-    match target {
-        Target::Watch(watch) => watch.to_string(),
-        Target::Pattern(pattern) => pattern.clone(),
-    }
 }
 
 fn list(ids: &[IncidentId]) -> String {

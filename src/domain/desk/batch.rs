@@ -164,7 +164,7 @@ impl Desk {
             settings: &self.settings,
             members: &members,
             reason,
-            silence: open.and_then(|it| self.silences.over(&it.watch)),
+            silence: open.and_then(|it| self.silences.over(&it.subject)),
             repeats_at: Some(later(rang_at, self.settings.repeat)),
             now,
         })

@@ -559,7 +559,7 @@ mod tests {
     fn route_to(names: &[&str], line: u32) -> Route {
         Route {
             severity: Vec::new(),
-            pattern: None,
+            matching: None,
             to: names.iter().map(|it| ReceiverId::new(it)).collect(),
             then: Vec::new(),
             origin: file(line),
@@ -591,6 +591,13 @@ mod tests {
         settings.routes.push(route_to(&["phone", "hook"], 42));
     }
 
+    fn target(text: &str) -> Target {
+        match text.strip_prefix("group/") {
+            Some(group) => Target::Group(group.parse().unwrap()),
+            None => Target::Pattern(text.to_owned()),
+        }
+    }
+
     fn subject(name: &str) -> Arc<Subject> {
         let mut name_for_people = name.to_owned();
         name_for_people[..1].make_ascii_uppercase();
@@ -608,6 +615,7 @@ mod tests {
             self_registered: name.starts_with("auto"),
             timeout: (name == "slow").then(|| SignedDuration::from_mins(15)),
             aliases: Vec::new(),
+            group: name.starts_with("coding").then(|| "coding".parse().unwrap()),
         })
     }
 
@@ -683,7 +691,7 @@ mod tests {
                     says: names.get(1).and_then(|it| Condition::from_word(it)),
                 }),
                 "silence" => Some(Ask::Silence {
-                    targets: names.iter().map(|it| Target::Pattern((*it).to_owned())).collect(),
+                    targets: names.iter().map(|it| target(it)).collect(),
                     for_: SignedDuration::from_hours(1),
                     by,
                     reason: None,
@@ -1075,6 +1083,26 @@ mod tests {
     }
 
     #[test]
+    fn a_silence_of_a_group_mutes_who_is_in_it_and_nobody_else() {
+        let story = check(
+            settings(|_| {}),
+            &[
+                ("0 down coding-1", "phone! Coding-1 is down: silent since 03:10:30"),
+                ("10 silence group/coding", "phone~ Coding-1 is down: silent since 03:10:30"),
+                ("20 down coding-2", ""),
+                ("30 down mary", "phone! Mary is down: silent since 03:11:00"),
+                (
+                    "40 unsilence 1",
+                    "phone! Coding-1 is down: silent since 03:10:30; \
+                     phone~ 2 agents are down since 03:12 (Mary first)",
+                ),
+            ],
+        );
+        let said = "held | silenced by #1 of Ana | default: silence";
+        assert!(story.why("coding-2").contains(&said.into()), "{:?}", story.why("coding-2"));
+    }
+
+    #[test]
     fn a_silence_over_told_trouble_edits_and_recovery_is_told() {
         let story = check(
             settings(with_hook),
@@ -1261,8 +1289,11 @@ mod tests {
         check(
             settings(|it| {
                 it.receivers.push(receiver("second", true, 46));
-                let pattern = Some("agent/w-*".to_owned());
-                it.routes.push(Route { pattern, ..route_to(&["second"], 9) });
+                let matching = Some(Target::Pattern("agent/w-*".to_owned()));
+                it.routes.push(Route { matching, ..route_to(&["second"], 9) });
+                let matching = Some(Target::Group("coding".parse().unwrap()));
+                it.routes.push(Route { matching, ..route_to(&["hook"], 12) });
+                it.receivers.push(receiver("hook", false, 47));
             }),
             &[
                 ("0 down w-1", "second! W-1 is down: silent since 03:10:30"),
@@ -1271,6 +1302,7 @@ mod tests {
                     "second~ 2 agents are down since 03:12 (W-1 first); \
                      phone! Mary is down: silent since 03:10:31",
                 ),
+                ("2 down coding-1", "hook opened#3"),
             ],
         );
         let machines = || vec![receiver("hook", false, 1), receiver("bus", false, 2)];

@@ -100,7 +100,7 @@ impl Desk {
 
     pub(super) fn muted(&self, id: IncidentId, now: Timestamp) -> Option<Muted> {
         let incident = self.books.incident(id)?;
-        if let Some(silence) = self.silences.over(&incident.watch) {
+        if let Some(silence) = self.silences.over(&incident.subject) {
             return Some(Muted {
                 stage: Stage::Silence,
                 rule: format!("silenced by #{} of {}", silence.id, silence.by),
@@ -109,7 +109,7 @@ impl Desk {
                 until: None,
             });
         }
-        if let Some((window, until)) = over(&self.settings.maintenance, &incident.watch, now) {
+        if let Some((window, until)) = over(&self.settings.maintenance, &incident.subject, now) {
             let clock = wording::clock(until, now, &self.settings.timezone);
             let reason = window.reason.as_ref().map(|it| format!(": {it}")).unwrap_or_default();
             return Some(Muted {

@@ -198,9 +198,9 @@ impl Desk {
                 let of_watch = self.books.of_watch(watch);
                 of_watch.filter(|it| it.resolved.is_none()).map(|it| it.id).collect()
             }
-            Target::Pattern(_) => {
+            Target::Pattern(_) | Target::Group(_) => {
                 let open = self.books.incidents().filter(|it| it.resolved.is_none());
-                open.filter(|it| target.matches(&it.watch)).map(|it| it.id).collect()
+                open.filter(|it| target.matches(&it.subject)).map(|it| it.id).collect()
             }
         }
     }

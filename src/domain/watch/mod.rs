@@ -231,6 +231,8 @@ pub struct Subject {
     pub timeout: Option<SignedDuration>,
     /// Further ids by which it goes; shown, and found by the search of names.
     pub aliases: Vec<Name>,
+    /// What it belongs to: shown, and named by routes, silences and maintenance as `group/NAME`.
+    pub group: Option<Name>,
 }
 
 impl Subject {

@@ -229,6 +229,8 @@ fn differences(before: &Agent, after: &Agent) -> String {
     let (old, new) = (&before.spec, &after.spec);
     let length = |it: SignedDuration| written(it);
     let maybe = |it: Option<SignedDuration>| it.map_or_else(|| "off".to_owned(), written);
+    let group =
+        |it: &Agent| it.subject.group.as_ref().map_or("none".to_owned(), ToString::to_string);
     let times = |it: Option<u32>| it.map_or_else(|| "off".to_owned(), |it| it.to_string());
     let pairs = [
         ("interval", length(old.interval), length(new.interval)),
@@ -239,6 +241,7 @@ fn differences(before: &Agent, after: &Agent) -> String {
         ("lease_max", length(old.lease_max), length(new.lease_max)),
         ("leave_max", length(old.leave_max), length(new.leave_max)),
         ("name", before.subject.name.to_string(), after.subject.name.to_string()),
+        ("group", group(before), group(after)),
     ];
     let mut said: Vec<String> = pairs
         .into_iter()
@@ -295,6 +298,7 @@ pub(super) mod tests {
                 self_registered: false,
                 timeout: None,
                 aliases: Vec::new(),
+                group: None,
             }),
             spec: Arc::new(Spec {
                 interval: SignedDuration::from_secs(30),

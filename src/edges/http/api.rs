@@ -170,9 +170,10 @@ async fn agents<A: Answers>(
     headers: HeaderMap,
     query: Result<Query<Asked>, QueryRejection>,
 ) -> Response {
-    match read_query(query, &["unknown"]) {
-        Ok(asked) => {
-            let command = Command::Agents(Agents { unknown: flag(&asked, "unknown") });
+    match read_query(query, &["unknown", "group"]) {
+        Ok(mut asked) => {
+            let (unknown, group) = (flag(&asked, "unknown"), asked.remove("group"));
+            let command = Command::Agents(Agents { unknown, toml: false, group });
             answer(&api, command, &headers, Wrap::Items).await
         }
         Err(refusal) => problem(&api, refusal),

@@ -46,6 +46,7 @@ fn incident(watch: &str, name: &str, condition: Condition, cause: Cause) -> Inci
             self_registered: name == "stray",
             timeout: None,
             aliases: Vec::new(),
+            group: None,
         }),
         condition,
         severity: condition.severity(),

@@ -3,12 +3,15 @@
 use super::{Scene, faint, mood, plain};
 use crate::{
     control::{
-        agents::{AgentView, ProgressView, UnknownView},
+        agents::{AgentView, DraftView, ProgressView, UnknownView},
         ping::PingView,
         silences::SilenceView,
     },
     edges::cli::terminal::{Mood, Table},
 };
+
+/// Where the group stands, if anybody has one: after the agent.
+const GROUP_COLUMN: usize = 2;
 
 /// A digest is shown cut to so many characters.
 const DIGEST_MAX: usize = 12;
@@ -19,7 +22,13 @@ pub(super) fn agents(list: &[AgentView], scene: &Scene) -> String {
     }
     let mut table = Table::default();
     let head = ["", "agent", "verdict", "for", "last beat", "progress", "doing"];
-    table.row(head.iter().map(|it| faint(*it)).collect());
+    let mut head: Vec<_> = head.iter().map(|it| faint(*it)).collect();
+    // A column for those who have groups.
+    let grouped = list.iter().any(|it| it.group.is_some());
+    if grouped {
+        head.insert(GROUP_COLUMN, faint("group"));
+    }
+    table.row(head);
     for agent in list {
         let word = if agent.idle && agent.verdict == "up" { "idle" } else { &agent.verdict };
         let glyph = match mood(word) {
@@ -32,7 +41,7 @@ pub(super) fn agents(list: &[AgentView], scene: &Scene) -> String {
             Some(_) => (Mood::Bad, "unwatched".to_owned()),
             None => (mood(word), word.to_owned()),
         };
-        table.row(vec![
+        let mut row = vec![
             glyph,
             plain(&agent.id),
             word,
@@ -42,7 +51,11 @@ pub(super) fn agents(list: &[AgentView], scene: &Scene) -> String {
             ),
             plain(agent.progress.as_ref().map(progress).unwrap_or_default()),
             plain(agent.task.clone().unwrap_or_default()),
-        ]);
+        ];
+        if grouped {
+            row.insert(GROUP_COLUMN, plain(agent.group.clone().unwrap_or_default()));
+        }
+        table.row(row);
     }
     table.lines(scene.terminal, 2).join("\n")
 }
@@ -73,6 +86,13 @@ pub(super) fn unknown(list: &[UnknownView], scene: &Scene) -> String {
         ]);
     }
     table.lines(scene.terminal, 2).join("\n")
+}
+
+pub(super) fn draft(view: &DraftView) -> String {
+    if view.toml.is_empty() {
+        return "# every id that pinged is watched".to_owned();
+    }
+    view.toml.trim_end().to_owned()
 }
 
 pub(super) fn silences(list: &[SilenceView], scene: &Scene) -> String {

@@ -62,6 +62,7 @@ pub(super) fn reply(reply: &Reply, scene: &Scene) -> String {
         Reply::Status(view) => status::text(view, scene),
         Reply::Agents(list) => lists::agents(list, scene),
         Reply::Unknown(list) => lists::unknown(list, scene),
+        Reply::Draft(view) => lists::draft(view),
         Reply::Show(view) => show::text(view, scene),
         Reply::Incidents(list) => incidents::text(list, scene),
         Reply::Silences(list) => lists::silences(list, scene),

@@ -98,6 +98,9 @@ fn agent(detail: &AgentDetail, scene: &Scene) -> String {
     if !it.aliases.is_empty() {
         page.line("aliases", it.aliases.join(", "));
     }
+    if let Some(group) = &it.group {
+        page.line("group", group);
+    }
     page.line("from", origin(it, scene));
     page.lines.join("\n")
 }

@@ -48,6 +48,7 @@ pub(in crate::edges::cli) fn mary() -> AgentView {
         metadata: None,
         idle: false,
         aliases: vec!["002".to_owned()],
+        group: Some("coding".to_owned()),
         self_registered: false,
         source: Some("http".to_owned()),
         beats: 9114,
@@ -283,6 +284,7 @@ next       07:13:34 rings again, unless acknowledged
 told       03:13:34  telegram  rings  sent
 would tell telegram; after 15m without acknowledgement: hook (registry.toml:42)
 aliases    002
+group      coding
 from       registry.toml:8
 "#,
     );
@@ -395,7 +397,7 @@ now           07:13:34  rings again
 }
 
 #[test]
-fn lists_are_aligned_and_empty_ones_say_what_to_do() {
+fn agents_have_a_column_for_groups_where_any_has_one() {
     let up = AgentView {
         id: "paula-the-second".to_owned(),
         verdict: "up".to_owned(),
@@ -404,16 +406,28 @@ fn lists_are_aligned_and_empty_ones_say_what_to_do() {
         progress: Some(ProgressView::Digest("sha256:0123456789abcdef".to_owned())),
         task: None,
         idle: true,
+        group: None,
         ..mary()
     };
     check(
-        &Reply::Agents(vec![mary(), up]),
+        &Reply::Agents(vec![mary(), up.clone()]),
         r"
-   agent             verdict  for     last beat   progress      doing
-✗  mary              down     1m 46s  3m 16s ago  412           refactor billing tests
-·  paula-the-second  idle     2h 15m  10s ago     sha256:0123…
+   agent             group   verdict  for     last beat   progress      doing
+✗  mary              coding  down     1m 46s  3m 16s ago  412           refactor billing tests
+·  paula-the-second          idle     2h 15m  10s ago     sha256:0123…
 ",
     );
+    check(
+        &Reply::Agents(vec![up]),
+        r"
+   agent             verdict  for     last beat  progress      doing
+·  paula-the-second  idle     2h 15m  10s ago    sha256:0123…
+",
+    );
+}
+
+#[test]
+fn lists_are_aligned_and_empty_ones_say_what_to_do() {
     check(
         &Reply::Agents(Vec::new()),
         "no agent is watched yet. A first beat: bin/atalaya ping mary",
