@@ -12,8 +12,8 @@ use jiff::{SignedDuration, Timestamp};
 use ractor::{ActorRef, Message};
 
 use super::{
-    board::Board, ears::Ears, edges, incident_manager, outbox, pulse, recorder, registry, signs,
-    slots::Slots, sources, tower, watches,
+    board::Board, ears::Ears, edges, incident_manager, logbook::Logbook, outbox, pulse, recorder,
+    registry, signs, slots::Slots, sources, tower, watches,
 };
 use crate::{
     domain::{
@@ -90,6 +90,7 @@ pub struct Context {
     pub receivers: RwLock<Arc<Vec<ReadyReceiver>>>,
     pub registry_read_at: Mutex<Timestamp>,
     pub strangers: tower::Strangers,
+    pub logbook: Logbook,
     /// Facts of watches that the registry dropped, for their return within a day.
     pub removed: Mutex<HashMap<WatchId, Facts>>,
     /// Facts of removed watches that the store does not have as removed yet.

@@ -24,6 +24,7 @@ pub mod context;
 pub mod ears;
 pub mod edges;
 pub mod incident_manager;
+pub mod logbook;
 mod notifier;
 mod nursery;
 pub mod outbox;

@@ -20,7 +20,7 @@ use crate::domain::{
     text::Text,
     watch::{
         Cause, Condition, Flip, Subject, Verdict,
-        agent::{self, Beat, Change, Signal, Spec, State, Wake},
+        agent::{self, Beat, Change, Notable, Signal, Spec, State, Wake},
     },
     write::Facts,
 };
@@ -146,18 +146,21 @@ impl Slot {
     }
 
     /// A source's half of a beat: under the lock, without waiting. Wakes the actor only when there is
-    /// something to decide, the sweeper only when the deadline came nearer than it sleeps to.
-    pub fn hear(&self, beat: Beat, hearing: &Hearing) {
-        let (wake, deadline) = {
+    /// something to decide, the sweeper only when the deadline came nearer than it sleeps to. Returns
+    /// what history keeps of it.
+    pub fn hear(&self, beat: Beat, hearing: &Hearing) -> Option<Notable> {
+        let (notable, wake, deadline) = {
             let mut inner = lock(&self.inner);
             let Inner { spec, state, dirty, .. } = &mut *inner;
             *dirty = true;
-            (spec.hear(state, beat, hearing), state.deadline)
+            let notable = spec.notable(state, &beat);
+            (notable, spec.hear(state, beat, hearing), state.deadline)
         };
         match wake {
             Wake::Yes => self.wake(),
             Wake::No => self.note_deadline(deadline),
         }
+        notable
     }
 
     fn note_deadline(&self, deadline: Option<Timestamp>) {

@@ -22,6 +22,7 @@ use super::{
 use crate::{
     domain::{
         desk::{Answer, Ask},
+        history::BeatRecord,
         id::{Name, ReceiverId, SourceId, WatchId},
         registry::Wanted,
         text::Text,
@@ -270,6 +271,14 @@ impl Listener {
         Self { context }
     }
 
+    fn hear(&self, slot: &Slot, beat: Beat) {
+        let context = &self.context;
+        if let Some(notable) = slot.hear(beat, &context.ears.hearing()) {
+            let beat = notable.renamed(|it| Arc::from(context.ears.name_of(it)));
+            context.logbook.beat(BeatRecord { watch: slot.watch.clone(), beat });
+        }
+    }
+
     /// A name that nobody declared: watched from now on, or counted as unknown.
     fn stranger(&self, name: &Name, beat: Beat) -> Took {
         let context = &self.context;
@@ -290,7 +299,7 @@ impl Listener {
             context.strangers.count(name, beat.at);
             return Took::Full;
         };
-        slot.hear(beat, &context.ears.hearing());
+        self.hear(&slot, beat);
         if !new {
             return Took::Taken;
         }
@@ -309,7 +318,7 @@ impl Ear for Listener {
         }
         match self.context.slots.by_name(name.as_str()) {
             Some(slot) => {
-                slot.hear(beat, &self.context.ears.hearing());
+                self.hear(&slot, beat);
                 Took::Taken
             }
             None => self.stranger(name, beat),

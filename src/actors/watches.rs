@@ -75,6 +75,8 @@ pub struct Flushed {
     /// Their facts, to be taken again if they could not be stored.
     watches: Vec<WatchId>,
     removals: Vec<Facts>,
+    /// Entries of the logbook.
+    entries: usize,
 }
 
 /// One look at every slot, in as many commits as it takes. Each gets its turn, however many change
@@ -324,18 +326,20 @@ impl Running {
         myself.send_after(wait, move || Message::Start(child));
     }
 
-    /// Writes the facts that beats have moved; also the life-stamp of a quiet fleet.
+    /// Writes the facts that beats have moved and what history keeps of them; also the life-stamp of a quiet fleet.
     fn flush(&mut self, myself: &ActorRef<Message>) {
         let removals = self.context.unstored_removals(FLUSH_MAX);
-        let mut writes: Vec<Write> =
-            removals.iter().map(|it| Write::Facts(Box::new(it.clone()))).collect();
+        let now = self.context.clock.now();
+        let mut writes = self.context.logbook.take(&self.context.ears, now, FLUSH_MAX);
+        let entries = writes.len();
+        writes.extend(removals.iter().map(|it| Write::Facts(Box::new(it.clone()))));
         let round = self.round.get_or_insert_with(|| Round {
-            began_at: self.context.clock.now(),
+            began_at: now,
             left: self.context.slots.all(),
             whole: true,
         });
         let mut watches = Vec::new();
-        while writes.len() < FLUSH_MAX
+        while writes.len() < entries + FLUSH_MAX
             && let Some(slot) = round.left.pop()
         {
             // The last word on one that was removed meanwhile is its removal.
@@ -356,7 +360,7 @@ impl Running {
         };
         let work = recorder::commit(Arc::clone(&self.context), commit);
         self.flush = Some(Worker::bounded(myself, ANSWER_WITHIN, work, move |recorded| {
-            let flushed = Flushed { watches, removals };
+            let flushed = Flushed { watches, removals, entries };
             Message::Flushed { flushed, recorded: recorded.flatten() }
         }));
     }
@@ -372,6 +376,7 @@ impl Running {
         let durable = matches!(recorded, Some(Recorded::Durable));
         if durable {
             self.context.removals_stored(&flushed.removals);
+            self.context.logbook.stored(flushed.entries);
         } else {
             self.take_back(&flushed.watches);
         }

@@ -17,6 +17,7 @@ use crate::{
         board::Board,
         context::{Addresses, Context, Counters, Shared, Timing},
         ears::Ears,
+        logbook::Logbook,
         recorder,
         root::{self, Parts, Root},
         slot::{Beginning, epoch_after},
@@ -25,6 +26,7 @@ use crate::{
         watches::{HEARD_UNTIL, heard_until},
     },
     domain::{
+        history::KEPT_SINCE,
         id::WatchId,
         registry::{Agent, Wanted},
         watch::agent::State,
@@ -84,6 +86,8 @@ pub async fn prepare(ground: Ground) -> Result<Shared, StoreError> {
     let heard_until = ground.store.meta(HEARD_UNTIL).await.ok().flatten();
     let heard_until = heard_until.and_then(|it| it.parse().ok());
     let absent_since = opened.life_stamp.into_iter().chain(heard_until).fold(now, Timestamp::min);
+    let keeps_beats = ground.store.meta(KEPT_SINCE).await.ok().flatten().is_some();
+    let logbook = if keeps_beats { Logbook::default() } else { Logbook::begun(now) };
     let (removed, dropped) = furnish(&slots, &wanted, opened, now);
     let sources: Vec<&str> = ground.sources.iter().map(String::as_str).collect();
     let suspended = ground.clock.suspended();
@@ -106,6 +110,7 @@ pub async fn prepare(ground: Ground) -> Result<Shared, StoreError> {
         wanted: RwLock::new(wanted),
         receivers: RwLock::new(Arc::new(ground.read.receivers)),
         strangers: Strangers::default(),
+        logbook,
         owed: Mutex::default(),
         signs: Mutex::default(),
         removed: Mutex::new(removed),
@@ -171,7 +176,8 @@ pub async fn raise(parts: Parts) -> Result<ActorRef<root::Message>, SpawnErr> {
 
 /// Commits what beats have moved since the last flush, then ends the tree.
 pub async fn take_down(context: &Shared, root: ActorRef<root::Message>) {
-    let heard = heard_until(context.clock.now());
+    let now = context.clock.now();
+    let history = context.logbook.take(&context.ears, now, usize::MAX);
     let writes: Vec<Write> = context
         .slots
         .all()
@@ -179,7 +185,8 @@ pub async fn take_down(context: &Shared, root: ActorRef<root::Message>) {
         .filter_map(|slot| slot.facts(false))
         .chain(context.unstored_removals(usize::MAX))
         .map(|facts| Write::Facts(Box::new(facts)))
-        .chain([heard])
+        .chain(history)
+        .chain([heard_until(now)])
         .collect();
     let commit =
         Commit { writer: "stop", incarnation: context.next_incarnation(), sequence: 1, writes };

@@ -8,6 +8,7 @@ pub mod delivery;
 pub mod desk;
 pub mod detector;
 pub mod hearing;
+pub mod history;
 pub mod id;
 pub mod incident;
 pub mod maintenance;

@@ -503,6 +503,7 @@ mod tests {
             Write::Outcome(it) => Some(format!("{} {}", it.delivery.0, it.state.word())),
             Write::Reference { group, reference } => Some(format!("g{} {reference}", group.0)),
             Write::Facts(_)
+            | Write::History(_)
             | Write::Flip(_)
             | Write::Incident(_)
             | Write::Decision(_)

@@ -8,6 +8,7 @@ use super::{
     alert::group::Group,
     decision::Decision,
     delivery::{Delivery, State},
+    history::Entry,
     id::{DeliveryId, GroupId, IncidentId, WatchId},
     incident::Incident,
     silence::Silence,
@@ -59,6 +60,8 @@ pub struct Outcome {
 pub enum Write {
     /// Insert or replace, by watch. A watch that was removed stays so in the same epoch.
     Facts(Box<Facts>),
+    /// What is kept of beats and of our hearing; an entry that is there already is left as it is.
+    History(Box<Entry>),
     Flip(FlipRecord),
     /// Insert or replace, by id. A second unresolved one for (watch, condition) is refused by a unique index.
     Incident(Box<Incident>),

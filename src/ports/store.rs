@@ -9,6 +9,7 @@ use crate::domain::{
     decision::Decision,
     delivery::Delivery,
     desk,
+    history::History,
     id::{DeliveryId, IncidentId, ReceiverId, WatchId},
     incident::Incident,
     write::{Facts, FlipRecord, Write},
@@ -160,6 +161,9 @@ pub trait Store: Send + Sync + 'static {
         since: Timestamp,
         limit: usize,
     ) -> Pending<'_, Result<Vec<FlipRecord>, StoreError>>;
+
+    /// All that is known of the time since then, to judge it again. What cannot be read is left out.
+    fn history(&self, since: Timestamp) -> Pending<'_, Result<History, StoreError>>;
 
     fn meta(&self, key: &str) -> Pending<'_, Result<Option<String>, StoreError>>;
 

@@ -34,6 +34,7 @@ impl Drawn {
                 Write::Delivery(it) => self.delivery = self.delivery.max(it.id.0),
                 Write::Silence(it) => self.silence = self.silence.max(it.id),
                 Write::Facts(_)
+                | Write::History(_)
                 | Write::Flip(_)
                 | Write::Decision(_)
                 | Write::Outcome(_)

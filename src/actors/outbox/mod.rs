@@ -453,26 +453,13 @@ impl Running {
         desk.uncover(dispatch);
         let settled = desk.lane.after_attempt(dispatch, attempt, now, fastrand::f64());
         for write in &settled.writes {
-            match write {
-                Write::Outcome(outcome) => {
-                    desk.settle(outcome);
-                    if outcome.state != State::Pending {
-                        self.finished.insert(outcome.delivery, Outcome::clone(outcome));
-                    }
+            if let Write::Outcome(outcome) = write {
+                desk.settle(outcome);
+                if outcome.state != State::Pending {
+                    self.finished.insert(outcome.delivery, Outcome::clone(outcome));
                 }
-                Write::Reference { group, reference } => {
-                    self.references.insert(*group, reference.clone());
-                }
-                Write::Facts(_)
-                | Write::Flip(_)
-                | Write::Incident(_)
-                | Write::Decision(_)
-                | Write::Delivery(_)
-                | Write::Group(_)
-                | Write::SetAside { .. }
-                | Write::Silence(_)
-                | Write::SilenceEnded { .. }
-                | Write::Meta { .. } => {}
+            } else if let Write::Reference { group, reference } = write {
+                self.references.insert(*group, reference.clone());
             }
         }
         self.writes.extend(settled.writes);

@@ -12,6 +12,9 @@ use crate::domain::{
 /// Text that was bounded at the door is not cut again.
 const TEXT_CHARACTERS_MAX: usize = 1 << 20;
 
+/// Stands in the place of a source's name where our own scheduler stood still; no source is called so.
+pub(super) const OUR_OWN_CLOCK: &str = "";
+
 /// A row that cannot be read, in words.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]

@@ -10,6 +10,9 @@ pub(super) use super::contract_deliveries::{
     rows_that_were_being_sent_are_owed_in_their_order,
     what_a_dry_run_would_have_sent_is_found_by_its_time,
 };
+pub(super) use super::contract_history::{
+    a_time_comes_back_with_what_was_known_at_its_beginning, history_is_pruned_by_age_and_by_number,
+};
 use super::{
     ROW_BYTES_MAX, Retention,
     contract_samples::{
@@ -44,7 +47,7 @@ pub(super) trait Bench {
 
 /// Keeping times of the benches: small numbers of rows, the usual times.
 pub(super) fn retention() -> Retention {
-    Retention { decisions_max: 2_500, flips_max: 1_500, ..Retention::default() }
+    Retention { decisions_max: 2_500, flips_max: 1_500, beats_max: 1_500, ..Retention::default() }
 }
 
 /// Runs every story on a bench.
@@ -84,6 +87,8 @@ contract!(
     history_has_a_bounded_size,
     the_same_commit_again_changes_nothing,
     a_removed_watch_comes_back_in_a_new_life_only,
+    a_time_comes_back_with_what_was_known_at_its_beginning,
+    history_is_pruned_by_age_and_by_number,
 );
 
 pub(super) fn commit(writes: Vec<Write>) -> Commit {

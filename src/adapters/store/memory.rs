@@ -18,6 +18,7 @@ use crate::{
         decision::Decision,
         delivery::{Delivery, State},
         desk,
+        history::History,
         id::{DeliveryId, GroupId, IncidentId, ReceiverId, WatchId},
         incident::Incident,
         write::FlipRecord,
@@ -258,6 +259,11 @@ impl Store for MemoryStore {
             let is_meant = |it: &&FlipRecord| it.watch == watch && since <= it.at;
             newest(rows.flips.iter().filter(is_meant).cloned(), |it| it.at, limit)
         })
+    }
+
+    fn history(&self, since: Timestamp) -> Pending<'_, Result<History, StoreError>> {
+        let beats_max = self.retention.beats_max;
+        self.read(move |rows| rows.history(since, beats_max))
     }
 
     fn meta(&self, key: &str) -> Pending<'_, Result<Option<String>, StoreError>> {

@@ -1,6 +1,9 @@
 //! Memory, the rows: what a disk would hold, and what the writes make of it.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -11,6 +14,7 @@ use crate::{
         decision::Decision,
         delivery::{Delivery, State},
         desk,
+        history::{BeatRecord, Deafness, Entry, History, KEPT_SINCE},
         id::{DeliveryId, GroupId, IncidentId, WatchId},
         incident::Incident,
         silence::Silence,
@@ -25,6 +29,10 @@ use crate::{
 pub(super) struct Rows {
     pub(super) life_stamp: Option<Timestamp>,
     pub(super) facts: BTreeMap<WatchId, Facts>,
+    beats: Vec<BeatRecord>,
+    newest_beat: HashMap<WatchId, Timestamp>,
+    /// By source and beginning.
+    deafness: BTreeMap<(Option<Arc<str>>, Timestamp), Deafness>,
     pub(super) flips: Vec<FlipRecord>,
     /// The newest flip of each watch, by commit.
     pub(super) seen: HashMap<WatchId, (u64, u64)>,
@@ -102,6 +110,12 @@ impl Rows {
                 }
                 self.facts.insert(it.watch.clone(), *it);
             }
+            Write::History(it) => match *it {
+                Entry::Beat(it) => self.beat(it),
+                Entry::Deafness(it) => {
+                    self.deafness.insert((it.source.clone(), it.since), it);
+                }
+            },
             Write::Flip(it) => self.flip(it),
             Write::Incident(it) => self.incident(*it),
             Write::Decision(it) => self.decisions.push(*it),
@@ -135,9 +149,56 @@ impl Rows {
         }
     }
 
+    pub(super) fn history(&self, since: Timestamp, beats_max: u64) -> History {
+        let mut before: BTreeMap<&WatchId, &BeatRecord> = BTreeMap::new();
+        for record in self.beats.iter().filter(|it| it.beat.at < since) {
+            before.insert(&record.watch, record);
+        }
+        let within = self.beats.iter().filter(|it| since <= it.beat.at);
+        let mut beats: Vec<BeatRecord> = before.into_values().chain(within).cloned().collect();
+        beats.sort_by_key(|it| it.beat.at);
+        let mut deafness: Vec<Deafness> = self
+            .deafness
+            .values()
+            .filter(|it| it.until.is_none_or(|at| since <= at))
+            .cloned()
+            .collect();
+        deafness.sort_by_key(|it| it.since);
+        let mut flips: Vec<FlipRecord> =
+            self.flips.iter().filter(|it| since <= it.at).cloned().collect();
+        flips.sort_by_key(|it| it.at);
+        let until = self.life_stamp.unwrap_or(since);
+        let kept_since = self.meta.get(KEPT_SINCE).and_then(|it| it.parse().ok()).unwrap_or(until);
+        let full = beats_max <= self.beats.len() as u64;
+        let oldest = self.beats.first().filter(|_| full).map_or(Timestamp::MIN, |it| it.beat.at);
+        History {
+            since: since.max(kept_since).max(oldest),
+            until,
+            beats,
+            deafness,
+            flips,
+            facts: self.facts.values().cloned().collect(),
+            silences: self
+                .silences
+                .values()
+                .filter(|(_, ended_at)| ended_at.is_none_or(|at| since <= at))
+                .cloned()
+                .collect(),
+        }
+    }
+
     pub(super) fn last_epoch(&self) -> u64 {
         let flips = self.flips.iter().map(|it| it.epoch);
         flips.chain(self.facts.values().map(|it| it.epoch)).max().unwrap_or(0)
+    }
+
+    fn beat(&mut self, record: BeatRecord) {
+        let at = record.beat.at;
+        let is_next = self.newest_beat.get(&record.watch).is_none_or(|newest| *newest < at);
+        if is_next || !self.beats.contains(&record) {
+            self.newest_beat.insert(record.watch.clone(), at);
+            self.beats.push(record);
+        }
     }
 
     fn flip(&mut self, flip: FlipRecord) {
@@ -233,6 +294,9 @@ impl Rows {
             before(retention.history),
             retention.decisions_max,
         );
+        drop_old(&mut self.beats, |it| it.beat.at, before(retention.history), retention.beats_max);
+        let old = before(retention.history);
+        self.deafness.retain(|_, it| old <= it.until.unwrap_or(it.since));
         drop_old(&mut self.flips, |it| it.at, before(retention.history), retention.flips_max);
         let (over, last) = (before(retention.deliveries), self.deliveries.keys().last().copied());
         self.deliveries.retain(|id, (it, changed_at)| {
@@ -267,6 +331,8 @@ impl Rows {
     /// Rows that pruning may delete.
     fn count(&self) -> u64 {
         let rows = self.decisions.len()
+            + self.beats.len()
+            + self.deafness.len()
             + self.flips.len()
             + self.deliveries.len()
             + self.incidents.len()

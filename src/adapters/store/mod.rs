@@ -5,6 +5,8 @@ mod contract;
 #[cfg(test)]
 mod contract_deliveries;
 #[cfg(test)]
+mod contract_history;
+#[cfg(test)]
 mod contract_samples;
 
 mod columns;
@@ -28,8 +30,10 @@ pub const ROW_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// How long what is over is kept. Open incidents, owed deliveries and present facts stay however old.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
-    /// Decisions and flips (30 days).
+    /// Decisions, flips, kept beats and times in which we could not hear (30 days).
     pub history: SignedDuration,
+    /// Kept beats, the newest so many (500,000: about 150 MB).
+    pub beats_max: u64,
     /// Decisions, the newest so many (1,000,000: about 200 MB).
     pub decisions_max: u64,
     /// Flips, the newest so many (500,000: about 50 MB).
@@ -46,6 +50,7 @@ impl Default for Retention {
     fn default() -> Self {
         Self {
             history: SignedDuration::from_hours(30 * 24),
+            beats_max: 500_000,
             decisions_max: 1_000_000,
             flips_max: 500_000,
             incidents: SignedDuration::from_hours(365 * 24),

@@ -31,7 +31,7 @@ use crate::domain::{
     text::Text,
     watch::{
         Cause, Condition, Subject,
-        agent::{self, Beat, Broken, Busy, Heard, Lease, Progress, Report, State},
+        agent::{self, Beat, Before, Broken, Busy, Heard, Lease, Notable, Progress, Report, State},
     },
 };
 
@@ -461,6 +461,8 @@ record!(Rhythm { count, mean, variance, longest, recent });
 record!(Lease { op, until });
 record!(Broken { down, failed, overrun, stalled });
 record!(Beat { at, source, report, claimed, seq, task, progress, busy, metadata, run, malformed });
+record!(Notable<Arc<str>> { at, source, report, busy, advanced, before });
+record!(Before<Arc<str>> { last, advanced, over, rhythm });
 choice!(ReportRow as "Report" of Report {
     Alive,
     Working,

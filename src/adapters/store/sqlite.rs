@@ -31,6 +31,7 @@ use crate::{
         decision::Decision,
         delivery::Delivery,
         desk,
+        history::History,
         id::{DeliveryId, GroupId, IncidentId, ReceiverId, WatchId},
         incident::Incident,
         write::FlipRecord,
@@ -310,6 +311,18 @@ impl Store for SqliteStore {
         )
     }
 
+    fn history(&self, since: Timestamp) -> Pending<'_, Done<History>> {
+        let beats_max = self.shared.retention.beats_max;
+        Box::pin(async move {
+            let work = move |it: &Connection| sqlite_read::history(it, since, beats_max);
+            let (history, unreadable) = self.read("read the history", work).await?;
+            for row in unreadable {
+                warn!(row = row.name, "a stored row could not be read");
+            }
+            Ok(history)
+        })
+    }
+
     fn meta(&self, key: &str) -> Pending<'_, Done<Option<String>>> {
         let key = key.to_owned();
         Box::pin(self.read("read a value", move |it| sqlite_read::meta(it, &key)))
@@ -451,7 +464,7 @@ mod tests {
         );
         let before = fs::read(file.path()).unwrap();
         let error = refused(&SqliteStore::new(file.path())).await;
-        told(&error, Fault::NewerSchema, &["newer atalaya", "schema is 9", "up to 2"]);
+        told(&error, Fault::NewerSchema, &["newer atalaya", "schema is 9", "up to 3"]);
         assert_eq!(fs::read(file.path()).unwrap(), before);
     }
 

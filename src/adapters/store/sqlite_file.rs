@@ -35,6 +35,7 @@ const FULL_BELOW_BYTES: u64 = 64 * 1024;
 const MIGRATIONS: &[(&str, &str)] = &[
     ("V1__the_first_tables", include_str!("migrations/V1__the_first_tables.sql")),
     ("V2__rehearsed_deliveries", include_str!("migrations/V2__rehearsed_deliveries.sql")),
+    ("V3__kept_beats", include_str!("migrations/V3__kept_beats.sql")),
 ];
 
 /// What went wrong, before it is worded for a person.

@@ -21,7 +21,7 @@ pub(super) struct Slice {
 }
 
 /// All kinds.
-pub(super) const SLICES: [Slice; 8] = [
+pub(super) const SLICES: [Slice; 10] = [
     // Numbered in the order of their commits, so the oldest have the lowest numbers.
     Slice {
         sql: "DELETE FROM decisions WHERE id IN (SELECT id FROM decisions ORDER BY id LIMIT ?2)
@@ -34,6 +34,18 @@ pub(super) const SLICES: [Slice; 8] = [
             AND (at < ?1 OR id <= (SELECT max(id) FROM flips) - ?3)",
         keep: |it| it.history,
         rows_max: |it| it.flips_max,
+    },
+    Slice {
+        sql: "DELETE FROM beats WHERE id IN (SELECT id FROM beats ORDER BY id LIMIT ?2)
+            AND (at < ?1 OR id <= (SELECT max(id) FROM beats) - ?3)",
+        keep: |it| it.history,
+        rows_max: |it| it.beats_max,
+    },
+    Slice {
+        sql: "DELETE FROM deafness WHERE ?3 = ?3 AND (source, since) IN (
+            SELECT source, since FROM deafness WHERE coalesce(until, since) < ?1 LIMIT ?2)",
+        keep: |it| it.history,
+        rows_max: unbounded,
     },
     Slice {
         sql: "DELETE FROM deliveries WHERE ?3 = ?3 AND id IN (SELECT id FROM deliveries

@@ -1,5 +1,7 @@
 //! SQLite, reading: rows back to the domain's values. A row that cannot be read is named and passed over.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use rusqlite::{
     Connection, OptionalExtension, Params, Row, params, params_from_iter,
@@ -8,7 +10,7 @@ use rusqlite::{
 
 use super::{
     REFERENCES_MAX,
-    columns::{self, Garbled, moment, nanos},
+    columns::{self, Garbled, OUR_OWN_CLOCK, moment, nanos},
     rows::{Stored, from_json},
 };
 use crate::{
@@ -17,6 +19,7 @@ use crate::{
         decision::{Decision, Stage},
         delivery::{Delivery, State},
         desk::Restored,
+        history::{BeatRecord, Deafness, History, KEPT_SINCE},
         id::{DeliveryId, GroupId, IncidentId, ReceiverId, WatchId},
         incident::{Incident, Severity},
         silence::Silence,
@@ -233,6 +236,44 @@ pub(super) fn flips(
     Ok((found, unreadable))
 }
 
+/// All that is known of the time since then; of the beats, at most `beats_max` are kept.
+pub(super) fn history(
+    connection: &Connection,
+    since: Timestamp,
+    beats_max: u64,
+) -> rusqlite::Result<(History, Vec<Unreadable>)> {
+    let after = [nanos(since)];
+    let sql = "SELECT id, watch, detail FROM beats WHERE ?1 <= at OR id IN
+            (SELECT max(id) FROM beats WHERE at < ?1 GROUP BY watch) ORDER BY at, id";
+    let (beats, bad_beats) = list(connection, "beat", sql, after, beat)?;
+    let sql = "SELECT source, since, until FROM deafness WHERE until IS NULL OR ?1 <= until
+        ORDER BY since";
+    let (deafness, bad_deafness) = list(connection, "deafness of", sql, after, deafness)?;
+    let sql = "SELECT id, watch, epoch, n, verdict_before, verdict, at, noticed_at FROM flips
+        WHERE ?1 <= at ORDER BY at, id";
+    let (flips, bad_flips) = list(connection, "flip", sql, after, flip)?;
+    let sql = "SELECT id, detail, ended_at FROM silences
+        WHERE ended_at IS NULL OR ?1 <= ended_at ORDER BY id";
+    let (silences, bad_silences) = list(connection, "silence", sql, after, |row| {
+        Ok((detail(row)?, column::<Option<i64>>(row, 2)?.map(moment)))
+    })?;
+    let opened = opened(connection)?;
+    let until = opened.life_stamp.unwrap_or(since);
+    let kept_since = meta(connection, KEPT_SINCE)?.and_then(|it| it.parse().ok()).unwrap_or(until);
+    let oldest = "SELECT min(at) FROM beats
+        HAVING ?1 <= max(id) - min(id) + 1";
+    let oldest: Option<i64> = connection
+        .query_row(oldest, [i64::try_from(beats_max).unwrap_or(i64::MAX)], |row| row.get(0))
+        .optional()?
+        .flatten();
+    let since = since.max(kept_since).max(oldest.map_or(Timestamp::MIN, moment));
+    let unreadable = [bad_beats, bad_deafness, bad_flips, bad_silences];
+    Ok((
+        History { since, until, beats, deafness, flips, facts: opened.facts, silences },
+        unreadable.into_iter().flatten().collect(),
+    ))
+}
+
 pub(super) fn meta(connection: &Connection, key: &str) -> rusqlite::Result<Option<String>> {
     connection
         .query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| row.get(0))
@@ -287,6 +328,19 @@ fn flip(row: &Row<'_>) -> Result<FlipRecord, Garbled> {
         to: columns::verdict(&column::<String>(row, 5)?)?,
         at: moment(column(row, 6)?),
         noticed_at: moment(column(row, 7)?),
+    })
+}
+
+fn beat(row: &Row<'_>) -> Result<BeatRecord, Garbled> {
+    Ok(BeatRecord { watch: watch(row, 1)?, beat: from_json(&column::<String>(row, 2)?)? })
+}
+
+fn deafness(row: &Row<'_>) -> Result<Deafness, Garbled> {
+    let source: String = column(row, 0)?;
+    Ok(Deafness {
+        source: Some(Arc::from(source)).filter(|it| **it != *OUR_OWN_CLOCK),
+        since: moment(column(row, 1)?),
+        until: column::<Option<i64>>(row, 2)?.map(moment),
     })
 }
 

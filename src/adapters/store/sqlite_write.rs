@@ -5,7 +5,7 @@ use rusqlite::{CachedStatement, Connection, ErrorCode, TransactionBehavior, para
 
 use super::{
     ROW_BYTES_MAX,
-    columns::{nanos, verdict_word},
+    columns::{OUR_OWN_CLOCK, nanos, verdict_word},
     fence::{Fences, Pass},
     rows::{Stored, json},
 };
@@ -14,6 +14,7 @@ use crate::{
         alert::group::Group,
         decision::Decision,
         delivery::Delivery,
+        history::{BeatRecord, Deafness, Entry},
         id::IncidentId,
         incident::Incident,
         silence::Silence,
@@ -23,10 +24,11 @@ use crate::{
     ports::store::{Commit, Refused},
 };
 
-/// Facts are flushed often and are at most 10 s old after a crash anyway; all else is on the disk when
-/// the commit returns.
+/// Facts and history are flushed often and are at most 10 s old after a crash anyway; all else is on the
+/// disk when the commit returns.
 fn may_lag(commits: &[Commit]) -> bool {
-    commits.iter().flat_map(|it| &it.writes).all(|it| matches!(it, Write::Facts(_)))
+    let lags = |it: &Write| matches!(it, Write::Facts(_) | Write::History(_));
+    commits.iter().flat_map(|it| &it.writes).all(lags)
 }
 
 /// Applies `commits` in order, all in one transaction; a refused one leaves no trace.
@@ -87,6 +89,10 @@ fn is_about_the_row(error: &rusqlite::Error) -> bool {
 fn apply(connection: &Connection, write: &Write) -> rusqlite::Result<()> {
     match write {
         Write::Facts(it) => facts(connection, it),
+        Write::History(it) => match &**it {
+            Entry::Beat(it) => beat(connection, it),
+            Entry::Deafness(it) => deafness(connection, it),
+        },
         Write::Flip(it) => flip(connection, it),
         Write::Incident(it) => incident(connection, it),
         Write::Decision(it) => decision(connection, it),
@@ -129,6 +135,24 @@ fn facts(connection: &Connection, facts: &Facts) -> rusqlite::Result<()> {
         self_registered,
         detail(state)?,
     ]))
+}
+
+fn beat(connection: &Connection, record: &BeatRecord) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO beats (watch, at, detail) SELECT ?1, ?2, ?3 WHERE NOT EXISTS
+        (SELECT 1 FROM beats WHERE watch = ?1 AND at = ?2 AND detail = ?3)";
+    run(cached(connection, sql)?.execute(params![
+        record.watch.to_string(),
+        nanos(record.beat.at),
+        detail(&record.beat)?,
+    ]))
+}
+
+fn deafness(connection: &Connection, deafness: &Deafness) -> rusqlite::Result<()> {
+    let Deafness { source, since, until } = deafness;
+    let sql = "INSERT INTO deafness (source, since, until) VALUES (?1, ?2, ?3)
+        ON CONFLICT (source, since) DO UPDATE SET until = excluded.until";
+    let source = source.as_deref().unwrap_or(OUR_OWN_CLOCK);
+    run(cached(connection, sql)?.execute(params![source, nanos(*since), until.map(nanos)]))
 }
 
 /// A flip that is there already (its commit was tried again) is left as it is.

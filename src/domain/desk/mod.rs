@@ -497,6 +497,7 @@ mod tests {
                     }
                     Write::SilenceEnded { id, .. } => drop(self.silences.remove(id)),
                     Write::Facts(_)
+                    | Write::History(_)
                     | Write::Outcome(_)
                     | Write::Reference { .. }
                     | Write::SetAside { .. }

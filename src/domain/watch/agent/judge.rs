@@ -54,8 +54,7 @@ impl Spec {
         if state.said != Verdict::Up {
             return (state.said, false);
         }
-        let patience = self.interval.saturating_add(self.interval / 2);
-        let late = state.last.is_some_and(|last| after(last, patience) < now);
+        let late = state.last.is_some_and(|last| after(last, self.patience()) < now);
         let verdict = if late { Verdict::Late } else { Verdict::Up };
         (verdict, state.report == Report::Idle)
     }

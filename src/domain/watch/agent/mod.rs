@@ -14,6 +14,7 @@
 
 mod facts;
 mod judge;
+mod notable;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
@@ -22,6 +23,8 @@ mod stories;
 mod tower;
 
 use std::sync::Arc;
+
+pub use self::notable::{Before, Notable, STANDSTILL_PART};
 
 use jiff::{SignedDuration, Timestamp};
 
