@@ -6,6 +6,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use jiff::{SignedDuration, Timestamp};
@@ -106,6 +107,8 @@ pub struct Context {
     /// What the IncidentManager was working on: found here by its successor if it died of it.
     pub suspects: Mutex<incident_manager::Suspects>,
     pub timing: Timing,
+    /// How often the service manager wants to be told that all is well; none: nobody would start us again.
+    pub watchdog: Option<Duration>,
     #[cfg(test)]
     pub(crate) chaos: super::chaos::Chaos,
 }

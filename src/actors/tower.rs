@@ -81,6 +81,8 @@ pub struct Health {
     pub signs: signs::Known,
     /// Dry run: receivers are sent nothing but test messages.
     pub rehearses: bool,
+    /// How often the service manager wants to be told that all is well; none: it does not.
+    pub watchdog: Option<Duration>,
 }
 
 /// The tree did not answer in time; it is named.
@@ -179,6 +181,7 @@ impl Tower {
             restarts: context.counters.restarts.load(Ordering::Relaxed),
             refused_beats: context.counters.refused_beats.load(Ordering::Relaxed),
             rehearses: context.receivers().iter().any(|it| it.rehearses),
+            watchdog: context.watchdog,
         }
     }
 

@@ -163,19 +163,20 @@ async fn serve(start: Start, listener: TcpListener) -> Result<u8, NotStarted> {
     .map_err(|error| NotStarted::new(format!("cannot watch for signals: {error}")))?;
     let read = first_reading(&files, &store).await?;
     files.adopted(&read);
+    let manager: Arc<dyn ServiceManager> = Arc::new(Systemd);
     let ground = Ground {
         clock: Arc::clone(&clock),
         store,
         read,
         sources: start.daemon.sources().iter().map(|it| it.name.to_owned()).collect(),
         timing: Timing::default(),
+        watchdog: manager.watchdog(),
     };
     let context = prepare(ground).await.map_err(|error| NotStarted::new(chain(&error)))?;
     let bound = listener.local_addr().unwrap_or(start.daemon.http.bind);
     let sources = build::sources(&start.daemon, bound, &clock)
         .map_err(|error| NotStarted::new(chain(&error)))?;
     let gave_up = Arc::new(Notify::new());
-    let manager: Arc<dyn ServiceManager> = Arc::new(Systemd);
     let signs = build::signs(&start.daemon, &client, &clock)
         .map_err(|error| NotStarted::new(chain(&error)))?;
     let parts = Parts {

@@ -48,6 +48,8 @@ pub struct Ground {
     /// Names of the sources, in the order of their ids.
     pub sources: Vec<String>,
     pub timing: Timing,
+    /// How often the service manager wants to be told that all is well, if it does.
+    pub watchdog: Option<Duration>,
 }
 
 /// Facts by watch.
@@ -113,6 +115,7 @@ pub async fn prepare(ground: Ground) -> Result<Shared, StoreError> {
         logbook,
         owed: Mutex::default(),
         signs: Mutex::default(),
+        watchdog: ground.watchdog,
         removed: Mutex::new(removed),
         unstored: Mutex::new(dropped),
         ready: AtomicBool::new(false),

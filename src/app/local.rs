@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 
 use super::{
     daemon::{self, NotStarted, Start},
-    logging,
+    doctor, logging,
 };
 use crate::{
     config::{self, Environment, Place, Report, Sources},
     domain::registry::Wanted,
-    edges::cli::local::{Checked, Files, Finding, Local, Reach, Which},
+    edges::cli::local::{Checked, Examined, Files, Finding, Local, Reach, Which},
     wire,
 };
 
@@ -103,6 +103,10 @@ impl Local for Here {
             text: reading.report.to_string(),
             findings: reading.report.findings.into_iter().map(found).collect(),
         }
+    }
+
+    fn examine(&self, files: &Files) -> Vec<Examined> {
+        doctor::examine(config::read(&self.sources(files, false)), &self.program)
     }
 
     fn wanted(&self, files: &Files) -> Result<Wanted, String> {

@@ -2,6 +2,7 @@
 
 pub mod build;
 pub mod daemon;
+mod doctor;
 pub mod faces;
 pub mod files;
 pub mod first_words;

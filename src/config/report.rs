@@ -65,7 +65,7 @@ impl Finding {
 
 impl Finding {
     /// `registry.toml:12:1: unknown key …: did you mean `stall_after`?`
-    fn brief(&self) -> String {
+    pub fn brief(&self) -> String {
         let place = match &self.place {
             Place::File { path, line, column, .. } => format!("{path}:{line}:{column}"),
             Place::Named(place) => place.clone(),

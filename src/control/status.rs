@@ -102,6 +102,9 @@ pub struct StatusView {
     /// `[delivery] dry_run`: receivers are sent nothing but test messages.
     #[serde(default)]
     pub dry_run: bool,
+    /// systemd starts it again when it was not told for so long that all is well; none: nobody does.
+    #[serde(default)]
+    pub watchdog_seconds: Option<u64>,
 }
 
 impl StatusView {
@@ -180,6 +183,7 @@ impl Controller {
             restarts: health.restarts,
             refused_beats: health.refused_beats,
             dry_run: health.rehearses,
+            watchdog_seconds: health.watchdog.map(|it| it.as_secs()),
         })
     }
 

@@ -178,6 +178,7 @@ impl House {
             read,
             sources: vec!["http".to_owned(), "redis".to_owned()],
             timing: Timing::default(),
+            watchdog: None,
         };
         let context = prepare(ground).await.expect("the store in memory opens");
         let gave_up = Arc::new(Notify::new());

@@ -23,7 +23,7 @@ use crate::{
     ports::{
         Pending,
         clock::Clock,
-        notifier::{Context as Sending, Notifier},
+        notifier::{Ailment, Context as Sending, Notifier},
         registry::{Call, Read, Registry, Unreadable},
         service_manager::ServiceManager,
         sign::Sign,
@@ -70,6 +70,10 @@ impl Sink {
 }
 
 impl Notifier for Sink {
+    fn look(&self) -> Pending<'_, Result<String, Ailment>> {
+        Box::pin(async { Ok("plays a receiver".to_owned()) })
+    }
+
     fn send<'a>(&'a self, delivery: &'a Delivery, context: &'a Sending) -> Pending<'a, Attempt> {
         Box::pin(async move {
             if self.hangs.load(Ordering::Relaxed) {

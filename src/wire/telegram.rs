@@ -120,6 +120,11 @@ impl Api {
         read(status, &body)
     }
 
+    /// The API server, without the token.
+    pub fn server(&self) -> &Url {
+        &self.url
+    }
+
     fn method(&self, name: &str) -> Url {
         let mut url = self.url.clone();
         if let Ok(mut path) = url.path_segments_mut() {

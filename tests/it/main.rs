@@ -9,6 +9,7 @@ mod blind;
 mod clocks;
 mod command_line;
 mod demo;
+mod doctor;
 mod door;
 mod edits;
 mod exec;

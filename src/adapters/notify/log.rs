@@ -6,6 +6,10 @@ use std::{
     time::Duration,
 };
 
+use rustix::{
+    fs::{Access, access},
+    io::Errno,
+};
 use serde_json::{Value, json};
 use tokio::{fs::OpenOptions, io::AsyncWriteExt};
 
@@ -14,7 +18,7 @@ use crate::{
     domain::delivery::{Body, Delivery, Event},
     ports::{
         Pending,
-        notifier::{Attempt, Context, Notifier},
+        notifier::{Ailment, Attempt, Context, Notifier},
     },
 };
 
@@ -58,6 +62,28 @@ impl Notifier for Log {
                 Err(error) => {
                     let why = format!("cannot write {}: {error}", path.display());
                     Attempt::Again { after: None, why }
+                }
+            }
+        })
+    }
+
+    fn look(&self) -> Pending<'_, Result<String, Ailment>> {
+        Box::pin(async move {
+            let Some(path) = &self.file else { return Ok("atalaya's own log".to_owned()) };
+            let file = path.display();
+            let why = |error| format!("{file} cannot be written: {error}");
+            // It is made at the first line; until then its folder counts.
+            let folder = path.parent().filter(|it| !it.as_os_str().is_empty());
+            let folder = folder.unwrap_or(Path::new("."));
+            let place = if path.exists() { path } else { folder };
+            match access(place, Access::WRITE_OK) {
+                Ok(()) => Ok(format!("{file} can be written")),
+                Err(error) if error == Errno::NOENT => {
+                    Err(Ailment::new(why(error), format!("mkdir -p '{}'", place.display())))
+                }
+                Err(error) => {
+                    let mend = format!("sudo chown \"$USER\" '{}'", place.display());
+                    Err(Ailment::new(why(error), mend))
                 }
             }
         })

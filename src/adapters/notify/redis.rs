@@ -14,7 +14,7 @@ use crate::{
     domain::delivery::{Body, Delivery, Event},
     ports::{
         Pending,
-        notifier::{Attempt, Context, Notifier},
+        notifier::{Ailment, Attempt, Context, Notifier},
     },
 };
 
@@ -71,6 +71,17 @@ impl Notifier for Redis {
                 Err(_) => "no answer in time".to_owned(),
             };
             Attempt::Again { after: None, why: format!("cannot publish on Redis: {why}") }
+        })
+    }
+
+    fn look(&self) -> Pending<'_, Result<String, Ailment>> {
+        Box::pin(async move {
+            let mut ping = ::redis::pipe();
+            let asked = self.held.ask(ping.cmd("PING").ignore()).await;
+            let mend = "start Redis, or mend its url; then: redis-cli -u \"$REDIS_URL\" ping";
+            asked
+                .map(|()| "answers PING".to_owned())
+                .map_err(|error| Ailment::new(format!("no answer: {error}"), mend))
         })
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     domain::{delivery::Delivery, watch::Condition},
     ports::{
         Pending,
-        notifier::{Attempt, Context, Notifier},
+        notifier::{Ailment, Attempt, Context, Notifier},
     },
 };
 
@@ -28,5 +28,9 @@ impl Notifier for Rehearsal {
             return self.real.send(delivery, context);
         }
         Box::pin(async { Attempt::Rehearsed })
+    }
+
+    fn look(&self) -> Pending<'_, Result<String, Ailment>> {
+        self.real.look()
     }
 }

@@ -7,7 +7,7 @@ use reqwest::{Client, Url};
 use secrecy::SecretString;
 use serde::{Deserialize, de::IgnoredAny};
 use teloxide::{
-    payloads::{EditMessageReplyMarkup, EditMessageText, SendMessage},
+    payloads::{EditMessageReplyMarkup, EditMessageText, GetChat, GetMe, SendMessage},
     types::{
         ChatId, InlineKeyboardButton, InlineKeyboardMarkup, LinkPreviewOptions, MessageId,
         ParseMode, Recipient, ReplyMarkup, ReplyParameters, ThreadId,
@@ -16,10 +16,13 @@ use teloxide::{
 
 use super::{BadSettings, Kind, html, not_for_this};
 use crate::{
-    domain::delivery::{Body, Button, Delivery, Message},
+    domain::{
+        delivery::{Body, Button, Delivery, Message},
+        text::Text,
+    },
     ports::{
         Pending,
-        notifier::{Attempt, Context, Notifier},
+        notifier::{Ailment, Attempt, Context, Notifier},
     },
     wire::telegram::{Api, Fault, write_button},
 };
@@ -31,6 +34,8 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 const TIDY_TIMEOUT: Duration = Duration::from_secs(3);
 /// Length of a message that is sent bare, after Telegram refused its text: far from any limit.
 const BARE_UNITS_MAX: usize = 2048;
+/// A chat's name is shown cut to so many characters.
+const CHAT_SHOWN_MAX: usize = 40;
 /// Buttons side by side that a phone shows unshortened.
 const BUTTONS_IN_ROW: usize = 3;
 
@@ -80,6 +85,44 @@ impl Notifier for Telegram {
             }
         })
     }
+
+    fn look(&self) -> Pending<'_, Result<String, Ailment>> {
+        Box::pin(async move {
+            let me = self.api.call::<_, Me>(&GetMe::new(), SEND_TIMEOUT).await;
+            let Me { username } = me.map_err(|fault| {
+                let token = matches!(&fault, Fault::Refused { code: 401 | 404, .. });
+                let mend = if token {
+                    "take TELEGRAM_BOT_TOKEN from @BotFather: /mybots, API Token".to_owned()
+                } else {
+                    format!("curl -sS -m 10 {}", self.api.server())
+                };
+                Ailment::new(fault.to_string(), mend)
+            })?;
+            let chat =
+                self.api.call::<_, Chat>(&GetChat::new(self.recipient()), SEND_TIMEOUT).await;
+            let chat = chat.map_err(|fault| {
+                let mend = format!(
+                    "open https://t.me/{username} and press Start (in a group: add the bot), or mend chat"
+                );
+                Ailment::new(format!("@{username}, chat {}: {fault}", self.chat), mend)
+            })?;
+            let name = chat.title.or(chat.first_name).unwrap_or_else(|| self.chat.to_string());
+            Ok(format!("@{username}, chat \"{}\"", Text::clean(&name, CHAT_SHOWN_MAX)))
+        })
+    }
+}
+
+/// All that is read of the bot.
+#[derive(Deserialize)]
+struct Me {
+    username: String,
+}
+
+/// All that is read of the chat: a group has a title, a person a name.
+#[derive(Deserialize)]
+struct Chat {
+    title: Option<String>,
+    first_name: Option<String>,
 }
 
 /// All that is read of the message that was sent.

@@ -12,6 +12,7 @@ use reqwest::{
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use sha2::Sha256;
+use tokio::{net::TcpStream, time::timeout};
 
 use super::{BadSettings, Kind, hex, incident, not_for_this};
 use crate::{
@@ -22,7 +23,7 @@ use crate::{
     },
     ports::{
         Pending,
-        notifier::{Attempt, Context, Notifier},
+        notifier::{Ailment, Attempt, Context, Notifier},
     },
     wire::http,
 };
@@ -124,6 +125,34 @@ impl Notifier for Webhook {
             match incident(event) {
                 Ok(incident) => self.post(delivery, self.body(delivery, event, &incident)).await,
                 Err(refused) => refused,
+            }
+        })
+    }
+
+    /// Slack and Discord are asked for the head alone. What another program does with a request that is no alert is
+    /// not known: to it a connection is made, and nothing is sent.
+    fn look(&self) -> Pending<'_, Result<String, Ailment>> {
+        Box::pin(async move {
+            let host = self.url.host_str().unwrap_or_default();
+            let place = format!("{host}:{}", self.url.port_or_known_default().unwrap_or_default());
+            let ailing = |why: String| {
+                let mend = "start what listens there, or mend url of its [[receiver]]";
+                Ailment::new(format!("{place}: {why}"), mend)
+            };
+            if self.template == Template::Atalaya {
+                let connected = timeout(http::CONNECT_TIMEOUT, TcpStream::connect(&place)).await;
+                return match connected {
+                    Ok(Ok(_)) => Ok(format!("{place} takes connections")),
+                    Ok(Err(error)) => Err(ailing(error.to_string())),
+                    Err(_) => Err(ailing("no connection within 5 s".to_owned())),
+                };
+            }
+            match self.client.head(self.url.clone()).timeout(TIMEOUT).send().await {
+                Ok(answer) if answer.status().is_server_error() => {
+                    Err(ailing(format!("answers {}", answer.status())))
+                }
+                Ok(answer) => Ok(format!("{place} answers, {} to HEAD", answer.status().as_u16())),
+                Err(error) => Err(ailing(http::chain(error))),
             }
         })
     }

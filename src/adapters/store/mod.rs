@@ -22,7 +22,11 @@ mod sqlite_write;
 
 use jiff::SignedDuration;
 
-pub use self::{memory::MemoryStore, sqlite::SqliteStore};
+pub use self::{
+    memory::MemoryStore,
+    sqlite::SqliteStore,
+    sqlite_file::{free_bytes, look},
+};
 
 /// Longest text of one row (a kept registry, an incident); a longer one is refused.
 pub const ROW_BYTES_MAX: usize = 16 * 1024 * 1024;

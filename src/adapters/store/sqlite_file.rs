@@ -93,6 +93,36 @@ pub(super) fn open_reader(path: &Path) -> Result<Connection, Trouble> {
     Ok(connection)
 }
 
+/// Looks at the file and changes nothing: whether it is ours, whole, and can be written. Its bytes; none where there
+/// is no file yet.
+///
+/// # Errors
+/// What a start would meet.
+pub fn look(path: &Path) -> Result<Option<u64>, StoreError> {
+    let looked = || {
+        let is_new = fs::metadata(path).map_or(true, |it| it.len() == 0);
+        let deepest = path.ancestors().skip(1).find(|it| it.exists()).unwrap_or(folder(path));
+        let places = if is_new { vec![deepest] } else { vec![folder(path), path] };
+        for place in places {
+            access(place, Access::WRITE_OK).map_err(std::io::Error::from)?;
+        }
+        if is_new {
+            return Ok(None);
+        }
+        let connection = open(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        refuse_foreign(&connection, &runner()?)?;
+        check_pages(&connection, path)?;
+        Ok(Some(bytes(path)))
+    };
+    looked().map_err(|trouble| told("look", trouble, path))
+}
+
+/// Bytes that are free for us on the disk that holds this path, or will.
+pub fn free_bytes(path: &Path) -> Option<u64> {
+    let place = path.ancestors().find(|it| it.exists()).unwrap_or(Path::new("."));
+    statvfs(place).ok().map(|it| it.f_bavail.saturating_mul(it.f_frsize))
+}
+
 /// Which file lies at the path: device and number; none where there is none.
 pub(super) fn identity(path: &Path) -> Option<(u64, u64)> {
     fs::metadata(path).ok().map(|it| (it.dev(), it.ino()))

@@ -44,6 +44,49 @@ pub struct Finding {
     pub help: String,
 }
 
+/// How something is that `doctor` looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Health {
+    Well,
+    /// It works; one day somebody will wish that it were otherwise.
+    Warning,
+    Problem,
+}
+
+/// One thing that `doctor` looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Examined {
+    pub health: Health,
+    /// `files`, `store`, `telegram`, `agent/nova`.
+    pub part: String,
+    pub text: String,
+    /// What to do; a command that can be pasted where there is one.
+    pub mend: Option<String>,
+}
+
+impl Examined {
+    pub fn well(part: impl Into<String>, text: impl Into<String>) -> Self {
+        Self { health: Health::Well, part: part.into(), text: text.into(), mend: None }
+    }
+
+    pub fn warning(
+        part: impl Into<String>,
+        text: impl Into<String>,
+        mend: impl Into<String>,
+    ) -> Self {
+        Self { health: Health::Warning, mend: Some(mend.into()), ..Self::well(part, text) }
+    }
+
+    pub fn problem(
+        part: impl Into<String>,
+        text: impl Into<String>,
+        mend: impl Into<String>,
+    ) -> Self {
+        Self { health: Health::Problem, mend: Some(mend.into()), ..Self::well(part, text) }
+    }
+}
+
 /// How the daemon of a configuration is reached: `[http] socket`, `bind` and `token`.
 #[derive(Debug, Clone, Default)]
 pub struct Reach {
@@ -73,6 +116,9 @@ pub trait Local {
 
     /// Checks the files; offline, absent secret files and unreachable receivers only warn.
     fn check(&self, files: &Files, offline: bool) -> Checked;
+
+    /// Looks at all that needs no daemon, `files` first; tells nobody anything and changes nothing.
+    fn examine(&self, files: &Files) -> Vec<Examined>;
 
     /// Reads and checks the registry.
     ///

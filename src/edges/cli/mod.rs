@@ -8,6 +8,7 @@ pub mod terminal;
 mod child;
 mod client;
 mod demo;
+mod doctor;
 mod exec;
 mod out;
 mod plan;
@@ -88,6 +89,8 @@ enum Verb {
         #[arg(long)]
         offline: bool,
     },
+    /// Look at all that must be in order (files, store, receivers, daemon), and say how to mend what is not
+    Doctor,
     /// What a draft of the registry would start, stop, change and page: `plan --registry DRAFT`
     Plan,
     /// Run a command and beat for it while it runs: `exec --agent mary -- COMMAND`
@@ -210,6 +213,7 @@ impl Call<'_> {
                 errors: String::new(),
             },
             Verb::Check { offline } => self.check(offline),
+            Verb::Doctor => self.doctor(),
             Verb::Plan => self.plan(),
             Verb::Exec(it) => self.exec(&it),
             Verb::Demo => self.demo(),

@@ -13,7 +13,7 @@ use jiff::{Zoned, tz::TimeZone};
 use super::{
     Arguments, Ended, called, client,
     find::Address,
-    local::{Checked, Files, Local, Reach, Which},
+    local::{Checked, Examined, Files, Local, Reach, Which},
     plan::tests::wanted,
     render::tests::{at, held, incident, mary, status, why},
 };
@@ -60,6 +60,14 @@ impl Local for Played {
             findings: Vec::new(),
             text: "1 error".to_owned(),
         }
+    }
+
+    fn examine(&self, _: &Files) -> Vec<Examined> {
+        let mut found = vec![Examined::well("files", "config/atalaya.toml")];
+        if self.broken {
+            found.push(Examined::problem("store", "full", "df -h"));
+        }
+        found
     }
 
     fn wanted(&self, files: &Files) -> Result<Wanted, String> {

@@ -153,6 +153,7 @@ fn change(chats: &mut Chats, method: &str, map: &Map<String, Value>) -> Result<V
         "getwebhookinfo" => {
             json!({"url": "", "has_custom_certificate": false, "pending_update_count": 0})
         }
+        "getchat" => super::chat_json(chat(chats, map)?),
         "deletewebhook" => Value::Bool(true),
         "setmycommands" => {
             check::commands(map)?;

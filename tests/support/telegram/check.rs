@@ -46,7 +46,7 @@ pub(super) fn known_fields(method: &str) -> Option<&'static [&'static str]> {
         "answercallbackquery" => &["callback_query_id", "text", "show_alert", "cache_time"],
         "deletewebhook" => &["drop_pending_updates"],
         "setmycommands" => &["commands", "scope", "language_code"],
-        "leavechat" => &["chat_id"],
+        "getchat" | "leavechat" => &["chat_id"],
         _ => return None,
     })
 }

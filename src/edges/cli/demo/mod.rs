@@ -316,6 +316,7 @@ For agents of your own:
   any command          {program} exec --agent mary -- COMMAND
   any other beat       curl http://127.0.0.1:7717/ping/mary
   how they fare        {program} status
+  what is missing yet  {program} doctor
 ",
             opened - open
         ))

@@ -145,6 +145,7 @@ pub(in crate::edges::cli) fn status() -> StatusView {
         restarts: 0,
         refused_beats: 0,
         dry_run: false,
+        watchdog_seconds: Some(60),
     }
 }
 
