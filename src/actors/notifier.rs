@@ -8,7 +8,11 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use super::{outbox, worker::Worker};
 use crate::{
     domain::{delivery::Attempt, id::DeliveryId, outbox::Dispatch},
-    ports::{notifier::Context as Sending, registry::ReadyReceiver},
+    ports::{
+        fail_points::{Point, reached},
+        notifier::Context as Sending,
+        registry::ReadyReceiver,
+    },
 };
 
 pub(crate) enum Message {
@@ -48,7 +52,12 @@ impl Actor for NotifierActor {
                 let id = dispatch.delivery.id;
                 let notifier = running.ready.notifier.clone();
                 let sent = dispatch.clone();
-                let work = async move { notifier.send(&sent.delivery, &sending).await };
+                let work = async move {
+                    reached(Point::AttemptBegun);
+                    let attempt = notifier.send(&sent.delivery, &sending).await;
+                    reached(Point::AttemptAnswered);
+                    attempt
+                };
                 let limit = running.ready.attempt_max;
                 let worker = Worker::bounded(&myself, limit, work, |attempt| {
                     Message::Done(dispatch, attempt)

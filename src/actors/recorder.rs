@@ -10,7 +10,10 @@ use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort, rpc::CallResult}
 use super::{context::Shared, worker::Worker};
 use crate::{
     domain::{desk::Restored, id::Kind, id::WatchId, watch::Condition},
-    ports::store::{Commit, Refused, StoreError},
+    ports::{
+        fail_points::{Point, reached},
+        store::{Commit, Refused, StoreError},
+    },
 };
 
 /// A transaction that takes longer is given up as failed; the store may still finish it, which the
@@ -133,6 +136,7 @@ impl Running {
         if !self.waiting.is_empty() {
             let (commits, replies) = std::mem::take(&mut self.waiting).into_iter().unzip();
             let at = self.context.clock.now();
+            reached(Point::CommitTaken);
             let work = async move { store.commit(commits, at).await };
             let worker = Worker::bounded(myself, COMMIT_WITHIN, work, Message::Done);
             self.under_way = Some((Work::Commit(replies), worker));
@@ -159,6 +163,7 @@ impl Running {
 
     fn done(&mut self, result: Option<Result<Vec<Result<(), Refused>>, StoreError>>) {
         let Some((Work::Commit(replies), _)) = self.under_way.take() else { return };
+        reached(Point::CommitAnswered);
         let outcomes = self.judge(result);
         for (place, reply) in replies.into_iter().enumerate() {
             let Some(reply) = reply else { continue };

@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 
 use super::{alarm::Alarm, context::Shared, ears::Gap, shard, slot::ShardPoint};
+use crate::ports::fail_points::{Point, reached};
 
 /// The longest sleep: what no poke announced is seen within this.
 const SLEEP_MAX: SignedDuration = SignedDuration::from_secs(1);
@@ -126,7 +127,10 @@ impl Running {
             match glance.deadline {
                 // Strictly later: at the deadline itself the promise still holds.
                 Some(deadline) if now <= deadline => next = next.min(deadline),
-                Some(_) if waiting < UNACKNOWLEDGED_MAX => slot.wake(),
+                Some(_) if waiting < UNACKNOWLEDGED_MAX => {
+                    reached(Point::DeadlineFound);
+                    slot.wake();
+                }
                 Some(_) | None => {}
             }
             if all {

@@ -33,6 +33,7 @@ use crate::{
     },
     ports::{
         Pending,
+        fail_points::{Point, reached},
         source::{Ear, Took},
         store::SharedStore,
     },
@@ -322,6 +323,7 @@ impl Ear for Listener {
         match self.context.slots.by_name(name.as_str()) {
             Some(slot) => {
                 self.hear(&slot, beat);
+                reached(Point::BeatHeard);
                 Took::Taken
             }
             None => self.stranger(name, beat),

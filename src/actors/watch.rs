@@ -9,9 +9,12 @@ use super::{
     context::Shared,
     slot::{Question, Slot},
 };
-use crate::domain::{
-    hearing::Hearing,
-    watch::agent::{Effects, Signal, State},
+use crate::{
+    domain::{
+        hearing::Hearing,
+        watch::agent::{Effects, Signal, State},
+    },
+    ports::fail_points::{Point, reached},
 };
 
 #[derive(Debug)]
@@ -66,7 +69,10 @@ impl Actor for WatchActor {
         #[cfg(test)]
         running.context.chaos.in_handler(&running.slot.watch).await;
         match message {
-            Message::Wake => running.step(&myself),
+            Message::Wake => {
+                reached(Point::WatchWoken);
+                running.step(&myself);
+            }
             // Whoever asked may have gone.
             Message::Ping(reply) => drop(reply.send(())),
         }
@@ -98,6 +104,9 @@ impl Running {
             for source in sources {
                 context.ears.want(source, after);
             }
+        }
+        if !flips.is_empty() {
+            reached(Point::VerdictChanged);
         }
         context.tell(flips);
     }

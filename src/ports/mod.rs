@@ -3,6 +3,7 @@
 
 pub mod beats;
 pub mod clock;
+pub mod fail_points;
 pub mod hands;
 pub mod notifier;
 #[cfg(test)]

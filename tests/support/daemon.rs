@@ -80,8 +80,13 @@ impl Setup {
     /// Writes the files and starts nothing: for `check`, `plan` and refused starts.
     pub(crate) fn write(self) -> Daemon {
         let folder = folder();
-        let daemon =
-            Daemon { port: free_port(), folder, environment: self.environment, child: None };
+        let daemon = Daemon {
+            port: free_port(),
+            folder,
+            environment: self.environment,
+            once: Vec::new(),
+            child: None,
+        };
         fs::create_dir_all(daemon.path("config")).expect("the folder can be written");
         let text = format!(
             "[node]\nname = \"tower-test\"\ntimezone = \"UTC\"\nstate_dir = \"{}\"\n{}\n\n\
@@ -111,6 +116,8 @@ pub(crate) struct Daemon {
     pub(crate) port: u16,
     folder: TempDir,
     environment: Vec<(String, String)>,
+    /// For the next start alone.
+    once: Vec<(String, String)>,
     child: Option<Child>,
 }
 
@@ -184,6 +191,7 @@ impl Daemon {
     /// Starts without waiting.
     pub(crate) fn spawn(&mut self) {
         assert!(self.child.is_none(), "the daemon runs already");
+        let once = std::mem::take(&mut self.once);
         let open = |name: &str| {
             File::options()
                 .append(true)
@@ -199,6 +207,7 @@ impl Daemon {
                 "--registry",
                 "config/registry.toml",
             ])
+            .envs(once)
             .stdout(open("stdout"))
             .stderr(open("stderr"))
             .spawn();
@@ -341,6 +350,11 @@ impl Daemon {
     pub(crate) fn with_env(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));
         self
+    }
+
+    /// One more environment variable for the daemon's next start, and for no other.
+    pub(crate) fn only_next_start_with(&mut self, name: &str, value: &str) {
+        self.once.push((name.to_owned(), value.to_owned()));
     }
 
     /// The CLI with `--json` behind; bad news (exit code 1) is an answer too.

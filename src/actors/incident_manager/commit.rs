@@ -15,7 +15,10 @@ use crate::{
         worker::Worker,
     },
     domain::{delivery::Delivery, desk::Answer, id::WatchId, write::Write},
-    ports::store::{Commit, Refused},
+    ports::{
+        fail_points::{Point, reached},
+        store::{Commit, Refused},
+    },
 };
 
 impl Running {
@@ -88,6 +91,7 @@ impl Running {
         under_way.worker = Some(Worker::bounded(myself, ANSWER_WITHIN, work, |recorded| {
             Message::Recorded(recorded.flatten())
         }));
+        reached(Point::CommitSent);
     }
 
     pub(super) fn recorded(
@@ -97,6 +101,7 @@ impl Running {
     ) -> Result<(), ActorProcessingErr> {
         match recorded {
             Some(Recorded::Durable) => {
+                reached(Point::CommitStands);
                 self.refused = false;
                 if let Some(done) = self.queue.pop_front() {
                     log(&done.commit.writes);
@@ -105,8 +110,10 @@ impl Running {
                     if !owed.is_empty() {
                         self.context.at.outbox.cast(outbox::Message::Owed(owed));
                     }
+                    reached(Point::OutboxTold);
                     self.pass_on(done.canary);
                     self.settle(&done.acknowledge, done.replies);
+                    reached(Point::FlipsAcknowledged);
                 }
                 self.send(myself);
             }

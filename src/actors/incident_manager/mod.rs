@@ -31,7 +31,10 @@ use crate::{
         watch::{Condition, Flip},
         write::Write,
     },
-    ports::store::Commit,
+    ports::{
+        fail_points::{Point, reached},
+        store::Commit,
+    },
 };
 
 /// Who writes, as the store's fence knows it.
@@ -158,6 +161,7 @@ impl Actor for IncidentManager {
         match message {
             // What has no room here waits in its slot and is sent again.
             Message::Flips(flips) if running.flips.len() < WAITING_MAX => {
+                reached(Point::FlipsArrived);
                 running.flips.extend(flips);
             }
             Message::Flips(_) => {}
@@ -348,6 +352,9 @@ impl Running {
             self.context.chaos.in_desk(watch);
         }
         let mut writes = desk.flips(&batch, now);
+        if !batch.is_empty() {
+            reached(Point::DeskDecided);
+        }
         {
             let mut suspects = lock(&self.context.suspects);
             suspects.at_work.clear();

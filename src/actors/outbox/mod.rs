@@ -36,7 +36,10 @@ use crate::{
         watch::Condition,
         write::{Outcome, Write},
     },
-    ports::store::{Commit, StoreError},
+    ports::{
+        fail_points::{Point, reached},
+        store::{Commit, StoreError},
+    },
 };
 
 const WRITER: &str = "outbox";
@@ -165,6 +168,7 @@ impl Actor for Outbox {
                     running.unstored.remove(&row.id);
                 }
                 running.take(rows);
+                reached(Point::RowsTaken);
                 running.look_soon(&myself);
             }
             Message::OwedUnstored(rows) => {
@@ -463,6 +467,7 @@ impl Running {
             }
         }
         self.writes.extend(settled.writes);
+        reached(Point::AttemptJudged);
         if let Some(undelivered) = settled.undelivered {
             self.report(undelivered);
         }

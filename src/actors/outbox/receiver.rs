@@ -13,7 +13,11 @@ use crate::{
         outbox::{Dispatch, Lane},
         write::Outcome,
     },
-    ports::{notifier::Context as Sending, registry::ReadyReceiver},
+    ports::{
+        fail_points::{Point, reached},
+        notifier::Context as Sending,
+        registry::ReadyReceiver,
+    },
 };
 
 /// On top of an attempt's own limit, before its notifier is taken for hung.
@@ -50,6 +54,7 @@ impl Receiver {
                 }
             }
             self.in_flight.insert(dispatch.delivery.id, (dispatch, now));
+            reached(Point::RowDispatched);
         }
     }
 

@@ -10,7 +10,10 @@ use crate::{
         recorder::{self, Recorded},
         worker::Worker,
     },
-    ports::store::Commit,
+    ports::{
+        fail_points::{Point, reached},
+        store::Commit,
+    },
 };
 
 impl Running {
@@ -43,7 +46,10 @@ impl Running {
         recorded: Option<Recorded>,
     ) -> Result<(), ActorProcessingErr> {
         match recorded {
-            Some(Recorded::Durable) => self.under_way = None,
+            Some(Recorded::Durable) => {
+                reached(Point::OutcomeStands);
+                self.under_way = None;
+            }
             Some(Recorded::Refused(refused)) => return Err(refused.into()),
             Some(Recorded::Failed(_)) | None => {
                 myself.send_after(RETRY_AFTER, || Message::Retry);

@@ -21,7 +21,10 @@ use crate::{
         text::Text,
         write::{Facts, FlipRecord, Outcome, Write},
     },
-    ports::store::{Commit, Refused},
+    ports::{
+        fail_points::{Point, reached},
+        store::{Commit, Refused},
+    },
 };
 
 /// Facts and history are flushed often and are at most 10 s old after a crash anyway; all else is on the
@@ -54,7 +57,9 @@ pub(super) fn commit(
         "INSERT INTO life (one, at) VALUES (1, ?1) ON CONFLICT (one) DO UPDATE SET at = excluded.at",
     )?
     .execute([nanos(at)])?;
+    reached(Point::TransactionOpen);
     transaction.commit()?;
+    reached(Point::TransactionDone);
     for (commit, result) in commits.iter().zip(&results) {
         if result.is_ok() {
             fences.stands(commit);

@@ -13,6 +13,8 @@ use crate::support::{
 
 mod buttons;
 mod crashes;
+#[cfg(feature = "fail-points")]
+mod fail_points;
 mod messages;
 mod outages;
 mod receivers;
