@@ -174,12 +174,15 @@ lease_max = "1h"
 leave_max = "1m"
 notify = ["hook"]
 severity = { degraded = "critical" }
+depends_on = ["source/http", "source/http"]
 token = "hush"
 "#;
     let loaded = load("", registry, &[]);
     let agent = &loaded.registry.wanted.agents[0];
     assert_eq!(agent.subject.origin.to_string(), "config/registry.toml:5");
     assert_eq!(agent.subject.notify.len(), 1);
+    let parents = loaded.registry.wanted.desk.dependencies.of(&agent.subject.watch);
+    assert_eq!(parents.map(|it| it.on.len()), Some(1));
     assert_eq!(agent.spec.stall_after, Some(seconds(1_800)));
     assert_eq!((agent.spec.lease_max, agent.spec.leave_max), (seconds(3_600), seconds(60)));
     assert_eq!(loaded.registry.wanted.index().declared("002"), Some(agent));

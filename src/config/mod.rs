@@ -9,6 +9,7 @@
 
 mod agents;
 mod daemon;
+mod dependencies;
 mod document;
 mod environment;
 mod layers;

@@ -298,6 +298,8 @@ pub(crate) struct Agent {
     pub(crate) lease_max: Option<Words>,
     /// How long it may be away after it said that it stops.
     pub(crate) leave_max: Option<Words>,
+    /// Agents and sources whose trouble explains its own: `mary`, `source/redis`.
+    pub(crate) depends_on: Option<Vec<String>>,
     /// Receivers of its own, in place of the routes.
     pub(crate) notify: Option<Vec<String>>,
     /// What its troubles weigh, where that differs: `{ degraded = "critical" }`.

@@ -8,6 +8,7 @@ use secrecy::SecretString;
 
 use super::{
     agents::Declared,
+    dependencies,
     document::{Document, Step, steps},
     layers::Clocks,
     maintenance, raw,
@@ -20,6 +21,7 @@ use super::{
     walk::{header, read, walk},
 };
 use crate::domain::{
+    dependency::Dependencies,
     desk, detector,
     id::{Name, Origin, SourceId},
     incident::Severity,
@@ -103,7 +105,8 @@ pub(crate) fn check(
     let auto_register = check.auto_register(&defaults);
     let undeclared_max = check.last(|it| it.auto_register_max.as_ref());
     let undeclared_max = undeclared_max.map_or(AUTO_REGISTER_MAX, |(_, max)| *max);
-    let desk = check.desk();
+    let mut desk = check.desk();
+    desk.dependencies = dependencies::check(fixed, &files, (&agents, &patterns), check.findings);
     if agents.is_empty()
         && patterns.is_empty()
         && auto_register.is_none()
@@ -258,6 +261,7 @@ impl<'a> Check<'a> {
             receivers: self.receivers.of_desk(),
             routes: receivers::routes(self.fixed, self.files, self.receivers, self.findings),
             maintenance: maintenance::windows(self.fixed, self.files, self.findings),
+            dependencies: Dependencies::default(),
             reopen: SignedDuration::from_mins(10),
             repeat: SignedDuration::from_hours(4),
             acknowledge_for: SignedDuration::from_hours(8),

@@ -80,6 +80,10 @@ pub struct IncidentView {
     pub acknowledged_by: Option<String>,
     pub acknowledged_until: Option<Timestamp>,
     pub acknowledged_reason: Option<String>,
+    /// The watch that explains it: nobody is disturbed meanwhile.
+    pub held_by: Option<String>,
+    /// When that is decided again; none while the trouble of that watch lasts.
+    pub held_until: Option<Timestamp>,
     /// How it ended, in a few words.
     pub ending: Option<String>,
     /// Receivers that were told of the opening.
@@ -144,6 +148,8 @@ impl IncidentView {
             acknowledged_reason: held
                 .and_then(|it| it.reason.as_ref())
                 .map(|it| it.as_str().to_owned()),
+            held_by: incident.held.as_ref().map(|it| it.by.to_string()),
+            held_until: incident.held.as_ref().and_then(|it| it.until),
             ending: incident.resolved.as_ref().map(|(_, ending)| event::ended(ending)),
             told: incident.told.iter().map(ToString::to_string).collect(),
             next_step_at: incident.next_step_at.filter(|_| incident.resolved.is_none()),

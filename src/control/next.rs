@@ -89,6 +89,11 @@ pub fn of_incident(
         next.push(NextView::at(until, "maintenance ends; what is still so then rings"));
         return next;
     }
+    if let Some(hold) = &incident.held {
+        let what = format!("no longer held for {}; what is still so then rings", hold.by);
+        next.push(NextView { at: hold.until, what });
+        return next;
+    }
     if let (Some(at), Some(step)) = (incident.next_step_at, incident.chain.get(incident.steps_told))
     {
         let to: Vec<String> = step.to.iter().map(ToString::to_string).collect();
@@ -123,5 +128,93 @@ fn retried(delivery: &Delivery) -> Option<NextView> {
             Some(NextView::at(delivery.next_at, format!("{} is told", delivery.receiver)))
         }
         State::Sent | State::Failed | State::Superseded | State::Rehearsed => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        control::tests::{at, delivery, incident, seen, text},
+        domain::incident::{Acknowledgement, Digest, Ending, Flapping, Hold, Severity, Unrest},
+    };
+
+    #[test]
+    fn what_comes_next_names_its_moment() {
+        let hours = SignedDuration::from_hours(4);
+        let said = |incident: &Incident, rows: &[Delivery]| -> Vec<String> {
+            let next = of_incident(incident, rows, hours);
+            let time = |at: Timestamp| at.strftime("%H:%M").to_string();
+            next.iter()
+                .map(|it| format!("{} {}", it.at.map(time).unwrap_or_default(), it.what))
+                .collect()
+        };
+        let rang = delivery(Vec::new());
+        assert_eq!(
+            said(&incident(412), std::slice::from_ref(&rang)),
+            [
+                "03:28 tells hook, unless acknowledged",
+                "07:13 rings again, unless acknowledged; or on a relapse or a rise",
+                "07:13 programs are told again, unless acknowledged",
+            ]
+        );
+        let mut restless = incident(412);
+        (restless.next_step_at, restless.chain) = (None, Vec::new());
+        restless.digest = Some(Digest { due: Some(at("03:30:00")), told: false });
+        restless.unrest = Some(Unrest {
+            changes: vec![at("03:15:00")],
+            flapping: Some(Flapping {
+                since: at("03:00:00"),
+                count: 6,
+                severity: Severity::Warning,
+                told: None,
+            }),
+        });
+        assert_eq!(
+            said(&restless, std::slice::from_ref(&rang)),
+            [
+                "03:30 people hear of it in the digest of warnings",
+                "03:25 told again if nothing changes until then: it keeps changing",
+            ]
+        );
+        let mut stuck = rang;
+        stuck.state = State::Pending;
+        stuck.attempts = 3;
+        stuck.next_at = at("03:15:00");
+        stuck.error = Some(text("connection refused"));
+        let mut held = incident(412);
+        held.acknowledgement = Some(Acknowledgement {
+            by: text("Ana"),
+            reason: None,
+            at: at("03:20:00"),
+            until: at("11:20:00"),
+        });
+        assert_eq!(
+            said(&held, &[stuck]),
+            [
+                "03:15 telegram is tried again: connection refused",
+                "11:20 Ana has #412 until then; afterwards it rings again",
+            ]
+        );
+        held.acknowledgement = None;
+        held.held = Some(Hold { by: "db".parse().expect("a watch"), until: Some(at("03:42:00")) });
+        assert_eq!(
+            said(&held, &[]),
+            ["03:42 no longer held for agent/db; what is still so then rings"]
+        );
+        held.resolved = Some((at("03:41:00"), Ending::Recovered));
+        assert_eq!(said(&held, &[]), Vec::<String>::new());
+    }
+
+    #[test]
+    fn an_agents_clocks_say_which_runs_out_first() {
+        let mut seen = seen();
+        seen.state.deadline = Some(at("03:39:50"));
+        assert_eq!(of_agent(&seen, Verdict::Up).what, "stalled unless it advances");
+        seen.state.deadline = Some(at("03:13:34.118"));
+        assert_eq!(of_agent(&seen, Verdict::Up).what, "down unless it beats");
+        assert_eq!(of_agent(&seen, Verdict::Blind).at, None);
+        seen.quarantined_since = Some(at("03:00:00"));
+        assert!(of_agent(&seen, Verdict::Up).what.contains("retry"));
     }
 }

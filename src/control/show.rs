@@ -20,7 +20,7 @@ use crate::{
         alert::{route, wording::written},
         delivery::Delivery,
         desk::Settings,
-        id::IncidentId,
+        id::{IncidentId, WatchId},
         incident::Incident,
         watch::{Condition, Subject},
     },
@@ -82,6 +82,8 @@ pub struct AgentDetail {
     pub told: Vec<DeliveryView>,
     /// Who hears of a critical trouble of it, step by step.
     pub would_tell: Vec<StepView>,
+    /// Watches whose trouble explains its own.
+    pub depends_on: Vec<String>,
     pub silences: Vec<SilenceView>,
     pub next: Vec<NextView>,
 }
@@ -211,10 +213,16 @@ impl Controller {
             open: Vec::new(),
             told: Vec::new(),
             would_tell: would_tell(&(self.settings)(), &seen.subject, condition),
+            depends_on: depends_on(&(self.settings)(), &seen.subject.watch),
             silences: Vec::new(),
             next: vec![next::of_agent(seen, shown.0)],
         }
     }
+}
+
+fn depends_on(settings: &Settings, watch: &WatchId) -> Vec<String> {
+    let parents = settings.dependencies.of(watch);
+    parents.map(|it| it.on.iter().map(ToString::to_string).collect()).unwrap_or_default()
 }
 
 /// Whom the desk would tell, step by step.

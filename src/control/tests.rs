@@ -20,10 +20,11 @@ use crate::{
     domain::{
         alert::route::{Receiver, Route},
         delivery::{Body, Button, Delivery, Message, State},
+        dependency::Dependencies,
         desk::Settings,
         detector,
         id::{DeliveryId, IncidentId, Kind, Origin, ReceiverId, SourceId, WatchId},
-        incident::{Acknowledgement, Digest, Ending, Flapping, Incident, Severity, Step, Unrest},
+        incident::{Ending, Incident, Severity, Step},
         silence::Target,
         text::Text,
         watch::{
@@ -39,11 +40,11 @@ struct Line {
     command: Command,
 }
 
-fn at(time: &str) -> Timestamp {
+pub(super) fn at(time: &str) -> Timestamp {
     format!("2026-11-21T{time}Z").parse().expect("a moment")
 }
 
-fn text(words: &str) -> Text {
+pub(super) fn text(words: &str) -> Text {
     Text::clean(words, 200)
 }
 
@@ -79,7 +80,7 @@ fn spec() -> Spec {
     }
 }
 
-fn seen() -> Seen {
+pub(super) fn seen() -> Seen {
     let mut state = agent::State::new(at("03:00:00"));
     state.last = Some(at("03:12:04.118"));
     state.heard = vec![Heard { source: SourceId(1), last: at("03:12:04.118"), steady: true }];
@@ -100,7 +101,7 @@ fn seen() -> Seen {
     }
 }
 
-fn incident(id: u64) -> Incident {
+pub(super) fn incident(id: u64) -> Incident {
     Incident {
         id: IncidentId(id),
         watch: WatchId::new(Kind::Agent, "mary"),
@@ -128,11 +129,12 @@ fn incident(id: u64) -> Incident {
         repeat_at: Some(at("07:13:35")),
         unrest: None,
         maintenance_until: None,
+        held: None,
         digest: None,
     }
 }
 
-fn delivery(buttons: Vec<Button>) -> Delivery {
+pub(super) fn delivery(buttons: Vec<Button>) -> Delivery {
     let message = Message {
         glyph: "🔴",
         headline: Vec::new(),
@@ -268,7 +270,7 @@ fn programs_read_agents_and_incidents_by_the_words_of_the_contract() {
         "status": "resolved", "opened_at": "2026-11-21T03:13:34.118Z",
         "broke_at": "2026-11-21T03:13:34.118Z", "resolved_at": "2026-11-21T03:19:00Z", "occurrences": 2, "revision": 1, "name": "Mary",
         "cause": "silence > 90s", "task": null, "acknowledged_by": null,
-        "acknowledged_until": null, "acknowledged_reason": null, "ending": "recovered",
+        "acknowledged_until": null, "acknowledged_reason": null, "held_by": null, "held_until": null, "ending": "recovered",
         "told": ["telegram"], "next_step_at": null, "repeat_at": null, "origin": "registry.toml:8",
     });
     assert_eq!(json, expected);
@@ -321,79 +323,6 @@ fn what_is_well_is_counted_first_and_the_worst_last() {
 }
 
 #[test]
-fn what_comes_next_names_its_moment() {
-    let hours = SignedDuration::from_hours(4);
-    let said = |incident: &Incident, rows: &[Delivery]| -> Vec<String> {
-        let next = next::of_incident(incident, rows, hours);
-        let time = |at: Timestamp| at.strftime("%H:%M").to_string();
-        next.iter()
-            .map(|it| format!("{} {}", it.at.map(time).unwrap_or_default(), it.what))
-            .collect()
-    };
-    let rang = delivery(Vec::new());
-    assert_eq!(
-        said(&incident(412), std::slice::from_ref(&rang)),
-        [
-            "03:28 tells hook, unless acknowledged",
-            "07:13 rings again, unless acknowledged; or on a relapse or a rise",
-            "07:13 programs are told again, unless acknowledged",
-        ]
-    );
-    let mut restless = incident(412);
-    (restless.next_step_at, restless.chain) = (None, Vec::new());
-    restless.digest = Some(Digest { due: Some(at("03:30:00")), told: false });
-    restless.unrest = Some(Unrest {
-        changes: vec![at("03:15:00")],
-        flapping: Some(Flapping {
-            since: at("03:00:00"),
-            count: 6,
-            severity: Severity::Warning,
-            told: None,
-        }),
-    });
-    assert_eq!(
-        said(&restless, std::slice::from_ref(&rang)),
-        [
-            "03:30 people hear of it in the digest of warnings",
-            "03:25 told again if nothing changes until then: it keeps changing",
-        ]
-    );
-    let mut stuck = rang;
-    stuck.state = State::Pending;
-    stuck.attempts = 3;
-    stuck.next_at = at("03:15:00");
-    stuck.error = Some(text("connection refused"));
-    let mut held = incident(412);
-    held.acknowledgement = Some(Acknowledgement {
-        by: text("Ana"),
-        reason: None,
-        at: at("03:20:00"),
-        until: at("11:20:00"),
-    });
-    assert_eq!(
-        said(&held, &[stuck]),
-        [
-            "03:15 telegram is tried again: connection refused",
-            "11:20 Ana has #412 until then; afterwards it rings again",
-        ]
-    );
-    held.resolved = Some((at("03:41:00"), Ending::Recovered));
-    assert_eq!(said(&held, &[]), Vec::<String>::new());
-}
-
-#[test]
-fn an_agents_clocks_say_which_runs_out_first() {
-    let mut seen = seen();
-    seen.state.deadline = Some(at("03:39:50"));
-    assert_eq!(next::of_agent(&seen, Verdict::Up).what, "stalled unless it advances");
-    seen.state.deadline = Some(at("03:13:34.118"));
-    assert_eq!(next::of_agent(&seen, Verdict::Up).what, "down unless it beats");
-    assert_eq!(next::of_agent(&seen, Verdict::Blind).at, None);
-    seen.quarantined_since = Some(at("03:00:00"));
-    assert!(next::of_agent(&seen, Verdict::Up).what.contains("retry"));
-}
-
-#[test]
 fn who_would_be_told_is_what_the_desk_would_do() {
     let receiver = |name: &str, human| Receiver {
         id: ReceiverId::new(name),
@@ -411,6 +340,7 @@ fn who_would_be_told_is_what_the_desk_would_do() {
         join_within: SignedDuration::from_secs(30),
         digest_every: SignedDuration::ZERO,
         maintenance: Vec::new(),
+        dependencies: Dependencies::default(),
         critical_lifetime: SignedDuration::from_hours(24),
         warning_lifetime: SignedDuration::from_hours(2),
     };

@@ -15,6 +15,8 @@ pub enum Stage {
     Route,
     Silence,
     Maintenance,
+    /// A watch on which it depends explains it.
+    Depend,
     Group,
     Repeat,
     Acknowledge,
@@ -27,12 +29,13 @@ pub enum Stage {
 }
 
 impl Stage {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Verdict,
         Self::Incident,
         Self::Route,
         Self::Silence,
         Self::Maintenance,
+        Self::Depend,
         Self::Group,
         Self::Repeat,
         Self::Acknowledge,
@@ -49,6 +52,7 @@ impl Stage {
             Self::Route => "route",
             Self::Silence => "silence",
             Self::Maintenance => "maintenance",
+            Self::Depend => "depend",
             Self::Group => "group",
             Self::Repeat => "repeat",
             Self::Acknowledge => "acknowledge",

@@ -67,6 +67,15 @@ pub struct Digest {
     pub told: bool,
 }
 
+/// Another watch explains the incident, so that nobody is disturbed by it (docs/BEHAVIOUR.md 9, "Dependencies").
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hold {
+    /// The watch that explains it.
+    pub by: WatchId,
+    /// When it is decided again; none: when the trouble of that watch is over.
+    pub until: Option<Timestamp>,
+}
+
 /// Single changes are quiet until the watch is steady.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Flapping {
@@ -126,6 +135,7 @@ pub struct Incident {
     pub repeat_at: Option<Timestamp>,
     /// A maintenance window muted it: decided again when that ends.
     pub maintenance_until: Option<Timestamp>,
+    pub held: Option<Hold>,
     pub unrest: Option<Unrest>,
     pub digest: Option<Digest>,
 }

@@ -5,6 +5,7 @@ pub mod alert;
 pub mod calendar;
 pub mod decision;
 pub mod delivery;
+pub mod dependency;
 pub mod desk;
 pub mod detector;
 pub mod hearing;

@@ -196,7 +196,7 @@ impl Wanted {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{detector, text::Text};
+    use crate::domain::{dependency::Dependencies, detector, text::Text};
     use jiff::{SignedDuration, tz::TimeZone};
 
     /// `mary@7/90` stands on line 7 and has a timeout of 90 s.
@@ -246,6 +246,7 @@ mod tests {
                 join_within: SignedDuration::ZERO,
                 digest_every: SignedDuration::ZERO,
                 maintenance: Vec::new(),
+                dependencies: Dependencies::default(),
                 critical_lifetime: SignedDuration::ZERO,
                 warning_lifetime: SignedDuration::ZERO,
             }),

@@ -23,6 +23,7 @@ use crate::{
     app::house::{Ground, prepare, raise, take_down},
     domain::{
         alert::route::{Receiver, Route},
+        dependency::Dependencies,
         desk, detector,
         id::{Name, Origin, ReceiverId, SourceId, WatchId},
         incident::Severity,
@@ -123,6 +124,7 @@ fn settings() -> desk::Settings {
         join_within: SignedDuration::from_secs(30),
         digest_every: SignedDuration::ZERO,
         maintenance: Vec::new(),
+        dependencies: Dependencies::default(),
         critical_lifetime: SignedDuration::from_hours(24),
         warning_lifetime: SignedDuration::from_hours(2),
     }

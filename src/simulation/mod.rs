@@ -4,6 +4,7 @@
 mod asking;
 mod canary;
 mod chaos;
+mod explained;
 mod house;
 mod signs;
 mod stories;

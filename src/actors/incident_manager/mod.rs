@@ -3,6 +3,7 @@
 
 mod audit;
 mod commit;
+mod doubt;
 mod suspects;
 
 use std::{
@@ -351,7 +352,9 @@ impl Running {
         for watch in &watches {
             self.context.chaos.in_desk(watch);
         }
-        let mut writes = desk.flips(&batch, now);
+        let doubtful = self.doubtful(&batch);
+        let Some(desk) = &mut self.desk else { return (Vec::new(), Vec::new()) };
+        let mut writes = desk.flips(&batch, doubtful, now);
         if !batch.is_empty() {
             reached(Point::DeskDecided);
         }

@@ -10,7 +10,7 @@ use crate::domain::{
     delivery::{Body, Button, Delivery, Message, Span, State},
     detector::Rhythm,
     id::{DeliveryId, GroupId, IncidentId, Kind, Origin, ReceiverId, SourceId, WatchId},
-    incident::{Acknowledgement, Digest, Ending, Flapping, Incident, Severity, Step, Unrest},
+    incident::{Acknowledgement, Digest, Ending, Flapping, Hold, Incident, Severity, Step, Unrest},
     silence::{Silence, Target},
     text::Text,
     watch::{
@@ -72,6 +72,7 @@ pub(super) fn incident(id: u64, watch: &WatchId, condition: Condition) -> Incide
         next_step_at: Some(at(900)),
         repeat_at: Some(at(77)),
         maintenance_until: Some(at(900)),
+        held: Some(Hold { by: WatchId::new(Kind::Source, "redis"), until: Some(at(61)) }),
         digest: Some(Digest { due: Some(at(1_800)), told: true }),
         unrest: Some(Unrest {
             changes: vec![at(1), at(4)],

@@ -26,7 +26,7 @@ use crate::domain::{
     delivery::{Body, Button, Event, Message, Span},
     detector::Rhythm,
     id::{DeliveryId, GroupId, IncidentId, Name, Origin, ReceiverId, SourceId, WatchId},
-    incident::{Acknowledgement, Digest, Ending, Flapping, Incident, Severity, Step, Unrest},
+    incident::{Acknowledgement, Digest, Ending, Flapping, Hold, Incident, Severity, Step, Unrest},
     silence::{Silence, Target},
     text::Text,
     watch::{
@@ -370,10 +370,12 @@ record!(Incident {
     next_step_at,
     repeat_at,
     maintenance_until,
+    held,
     unrest,
     digest,
 });
 record!(Acknowledgement { by, reason, at, until });
+record!(Hold { by, until });
 record!(Digest { due, told });
 record!(Unrest { changes, flapping });
 record!(Flapping { since, count, severity, told });

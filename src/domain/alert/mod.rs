@@ -13,7 +13,11 @@ pub mod wording;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{id::ReceiverId, text::Text, watch::Condition};
+use super::{
+    id::{ReceiverId, WatchId},
+    text::Text,
+    watch::Condition,
+};
 
 /// Why a receiver hears of an incident: what makes a message ring
 /// (docs/BEHAVIOUR.md 9, "What rings").
@@ -32,6 +36,10 @@ pub enum Reason {
     },
     /// A maintenance window ended while the trouble is still there.
     MaintenanceEnded,
+    /// What this watch explained stands by itself now, and is still so.
+    HoldEnded {
+        by: WatchId,
+    },
     /// An acknowledgement reached its limit, or its author gave it back.
     Unacknowledged {
         by: Text,
@@ -74,6 +82,7 @@ impl Reason {
             Self::Rose => "rise in severity: rings".into(),
             Self::SilenceEnded { id } => format!("silence {id} ended and it is still so: rings"),
             Self::MaintenanceEnded => "maintenance ended and it is still so: rings".into(),
+            Self::HoldEnded { by } => format!("{by} no longer explains it: rings"),
             Self::Unacknowledged { by, released: true } => format!("{by} gave it back: rings"),
             Self::Unacknowledged { by, released: false } => {
                 format!("the acknowledgement of {by} ended and it is still so: rings")

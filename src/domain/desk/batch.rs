@@ -1,7 +1,7 @@
 //! Batch: what one step of the desk changed, gathered so that each row is written once and each
 //! message rendered once, as it stands at the end.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -42,6 +42,8 @@ pub(super) struct Batch {
     pub(super) silences: BTreeSet<u64>,
     /// Incidents of which the digest is due.
     pub(super) digest: BTreeSet<IncidentId>,
+    /// Watches of which a worse verdict may be on its way.
+    pub(super) doubtful: HashSet<WatchId>,
 }
 
 /// One link of the chain of reasons, without its words.
@@ -62,6 +64,7 @@ impl Batch {
             groups: BTreeMap::new(),
             silences: BTreeSet::new(),
             digest: BTreeSet::new(),
+            doubtful: HashSet::new(),
         }
     }
 
@@ -159,12 +162,14 @@ impl Desk {
     fn render(&self, id: GroupId, reason: Option<&Reason>, now: Timestamp) -> Message {
         let members = self.books.members(id);
         let open = members.iter().find(|it| it.resolved.is_none());
+        let holds = self.held_by(&members);
         let rang_at = self.books.group(id).map_or(now, |it| it.rang_at);
         wording::message(&Scene {
             settings: &self.settings,
             members: &members,
             reason,
             silence: open.and_then(|it| self.silences.over(&it.subject)),
+            holds: &holds,
             repeats_at: Some(later(rang_at, self.settings.repeat)),
             now,
         })

@@ -12,7 +12,7 @@ use super::{
 use crate::domain::{
     alert::group::Group,
     id::{GroupId, IncidentId, ReceiverId, WatchId},
-    incident::{Ending, Incident},
+    incident::{Ending, Hold, Incident},
     watch::Condition,
 };
 
@@ -36,6 +36,8 @@ pub(super) struct Books {
     incidents: BTreeMap<IncidentId, Incident>,
     groups: BTreeMap<GroupId, Group>,
     of_watch: HashMap<WatchId, BTreeSet<IncidentId>>,
+    /// Incidents that a watch explains.
+    held: HashMap<WatchId, BTreeSet<IncidentId>>,
     groups_of: HashMap<IncidentId, BTreeSet<GroupId>>,
     counts: HashMap<GroupId, Count>,
     /// Groups that take in new members; the newest is used.
@@ -127,6 +129,9 @@ impl Books {
 
     pub(super) fn add(&mut self, incident: Incident) {
         self.of_watch.entry(incident.watch.clone()).or_default().insert(incident.id);
+        if let Some(hold) = &incident.held {
+            self.held.entry(hold.by.clone()).or_default().insert(incident.id);
+        }
         self.incidents.insert(incident.id, incident);
     }
 
@@ -160,6 +165,30 @@ impl Books {
         incident.repeat_at = None;
         incident.maintenance_until = None;
         self.recount(id, |open| open.saturating_sub(1));
+    }
+
+    /// Incidents that this watch explains.
+    pub(super) fn held_by(&self, watch: &WatchId) -> impl Iterator<Item = &Incident> {
+        let ids = self.held.get(watch).into_iter().flatten();
+        ids.filter_map(|id| self.incidents.get(id))
+    }
+
+    /// Sets what explains an incident; returns what did before.
+    pub(super) fn set_hold(&mut self, id: IncidentId, hold: Option<Hold>) -> Option<Hold> {
+        let incident = self.incidents.get_mut(&id)?;
+        let before = std::mem::replace(&mut incident.held, hold.clone());
+        if let Some(Hold { by, .. }) = &before
+            && let Some(ids) = self.held.get_mut(by)
+        {
+            ids.remove(&id);
+            if ids.is_empty() {
+                self.held.remove(by);
+            }
+        }
+        if let Some(Hold { by, .. }) = hold {
+            self.held.entry(by).or_default().insert(id);
+        }
+        before
     }
 
     pub(super) fn reopen(&mut self, id: IncidentId) {
@@ -248,8 +277,10 @@ impl Books {
                 return soon.or(Some(later(*at, reopen.max(STEADY_MIN))));
             }
             let acknowledged = it.acknowledgement.as_ref().map(|it| it.until);
-            let clocks = [acknowledged, it.next_step_at, it.repeat_at, it.maintenance_until, soon];
-            clocks.into_iter().flatten().min()
+            let held = it.held.as_ref().and_then(|it| it.until);
+            let muted = [acknowledged, it.maintenance_until, held];
+            let clocks = muted.into_iter().chain([it.next_step_at, it.repeat_at, soon]);
+            clocks.flatten().min()
         });
         self.set_alarm(Due::Incident(id), at);
     }

@@ -169,7 +169,7 @@ impl Desk {
     /// What is muted by anything else says nothing of flapping either: the next change asks again.
     fn begin_flapping(&mut self, id: IncidentId, batch: &mut Batch) {
         let by_itself = |it: &Muted| matches!(it.stage, Stage::Flapping | Stage::Acknowledge);
-        if self.muted(id, batch.now).is_some_and(|it| !by_itself(&it)) {
+        if self.muted(id, batch).is_some_and(|it| !by_itself(&it)) {
             if let Some(incident) = self.books.incident_mut(id)
                 && let Some(unrest) = &mut incident.unrest
             {
@@ -245,6 +245,7 @@ impl Desk {
             origin: Origin::Default("flapping"),
             silence: None,
             until: None,
+            hold: None,
         })
     }
 

@@ -17,6 +17,7 @@ use crate::domain::{
     decision::Stage,
     delivery::Body,
     id::{GroupId, IncidentId, Origin, ReceiverId},
+    incident::Hold,
     maintenance::over,
     write::Write,
 };
@@ -29,13 +30,15 @@ pub(super) struct Muted {
     pub(super) silence: Option<u64>,
     /// The end of a maintenance window.
     pub(super) until: Option<Timestamp>,
+    /// The watch that explains it.
+    pub(super) hold: Option<Hold>,
 }
 
 impl Desk {
     /// Decides an open incident as if it opened now: who hears of it, in which message, with a sound or not.
     pub(super) fn tell(&mut self, id: IncidentId, reason: &Reason, batch: &mut Batch) {
         batch.incidents.insert(id);
-        if let Some(stage) = self.held_by(id, batch) {
+        if let Some(stage) = self.mute(id, batch) {
             for group in self.books.groups_of(id) {
                 batch.edit(group.id);
             }
@@ -77,12 +80,14 @@ impl Desk {
     /// Whether something mutes the incident; if so that is stored and counted, and its clocks stop until
     /// what mutes it ends.
     pub(super) fn hold(&mut self, id: IncidentId, batch: &mut Batch) -> bool {
-        self.held_by(id, batch).is_some()
+        self.mute(id, batch).is_some()
     }
 
     /// The same; with what mutes it.
-    fn held_by(&mut self, id: IncidentId, batch: &mut Batch) -> Option<Stage> {
-        let muted = self.muted(id, batch.now)?;
+    fn mute(&mut self, id: IncidentId, batch: &mut Batch) -> Option<Stage> {
+        let muted = self.muted(id, batch);
+        self.set_hold(id, muted.as_ref().and_then(|it| it.hold.clone()), batch);
+        let muted = muted?;
         if let Some(silence) = muted.silence.and_then(|it| self.silences.get_mut(it)) {
             silence.muted += 1;
             batch.silences.insert(silence.id);
@@ -98,8 +103,8 @@ impl Desk {
         Some(stage)
     }
 
-    pub(super) fn muted(&self, id: IncidentId, now: Timestamp) -> Option<Muted> {
-        let incident = self.books.incident(id)?;
+    pub(super) fn muted(&self, id: IncidentId, batch: &Batch) -> Option<Muted> {
+        let (incident, now) = (self.books.incident(id)?, batch.now);
         if let Some(silence) = self.silences.over(&incident.subject) {
             return Some(Muted {
                 stage: Stage::Silence,
@@ -107,6 +112,7 @@ impl Desk {
                 origin: Origin::Default("silence"),
                 silence: Some(silence.id),
                 until: None,
+                hold: None,
             });
         }
         if let Some((window, until)) = over(&self.settings.maintenance, &incident.subject, now) {
@@ -118,9 +124,13 @@ impl Desk {
                 origin: window.origin.clone(),
                 silence: None,
                 until: Some(until),
+                hold: None,
             });
         }
-        let Some(held) = &incident.acknowledgement else { return self.flapping_mutes(incident) };
+        let Some(held) = &incident.acknowledgement else {
+            let explained = self.parent_mutes(incident, batch);
+            return explained.or_else(|| self.flapping_mutes(incident));
+        };
         let until = wording::clock(held.until, held.at, &self.settings.timezone);
         Some(Muted {
             stage: Stage::Acknowledge,
@@ -128,6 +138,7 @@ impl Desk {
             origin: Origin::Default("acknowledgement"),
             silence: None,
             until: None,
+            hold: None,
         })
     }
 
@@ -184,6 +195,7 @@ impl Desk {
             | Reason::Steady { .. }
             | Reason::SilenceEnded { .. }
             | Reason::MaintenanceEnded
+            | Reason::HoldEnded { .. }
             | Reason::Unacknowledged { .. }
             | Reason::Escalated
             | Reason::FailedOver { .. } => "updated",
@@ -212,6 +224,7 @@ impl Desk {
             members: &[incident],
             reason,
             silence: None,
+            holds: &[],
             repeats_at: None,
             now: batch.now,
         });
@@ -341,6 +354,7 @@ fn stage(reason: &Reason) -> Stage {
         Reason::Opened | Reason::Relapsed { .. } | Reason::Rose | Reason::Escalated => Stage::Route,
         Reason::SilenceEnded { .. } => Stage::Silence,
         Reason::MaintenanceEnded => Stage::Maintenance,
+        Reason::HoldEnded { .. } => Stage::Depend,
         Reason::Unacknowledged { .. } => Stage::Acknowledge,
         Reason::Flapping | Reason::Steady { .. } => Stage::Flapping,
         Reason::Repeated => Stage::Repeat,

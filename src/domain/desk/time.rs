@@ -79,6 +79,12 @@ impl Desk {
             self.tell(id, &reason, batch);
             return;
         }
+        if let Some(held) = incident.held.clone()
+            && held.until.is_some_and(|it| it <= now)
+        {
+            self.tell(id, &Reason::HoldEnded { by: held.by }, batch);
+            return;
+        }
         if incident.maintenance_until.take_if(|it| *it <= now).is_some() {
             self.tell(id, &Reason::MaintenanceEnded, batch);
             return;

@@ -104,6 +104,25 @@ impl Condition {
         }
     }
 
+    /// Whether a watch in this trouble explains the troubles of those that depend on it
+    /// (docs/BEHAVIOUR.md 9, "Dependencies").
+    pub fn explains(self) -> bool {
+        match self {
+            Self::Down | Self::Failed | Self::Blind => true,
+            Self::Overrun
+            | Self::Stalled
+            | Self::Looping
+            | Self::Degraded
+            | Self::Unwatched
+            | Self::Refused
+            | Self::Held
+            | Self::Unwritable
+            | Self::Undeliverable
+            | Self::SetAside
+            | Self::Test => false,
+        }
+    }
+
     /// Worst first: a watch in a worse condition closes its lesser incident as `became …`.
     pub fn rank(self) -> u8 {
         match self {

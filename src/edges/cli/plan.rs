@@ -279,6 +279,7 @@ pub(super) mod tests {
     use crate::{
         domain::{
             alert::route::Receiver,
+            dependency::Dependencies,
             desk, detector,
             id::{Kind, ReceiverId, SourceId},
             text::Text,
@@ -332,6 +333,7 @@ pub(super) mod tests {
                 join_within: SignedDuration::from_secs(30),
                 digest_every: SignedDuration::ZERO,
                 maintenance: Vec::new(),
+                dependencies: Dependencies::default(),
                 critical_lifetime: SignedDuration::from_hours(24),
                 warning_lifetime: SignedDuration::from_hours(2),
             }),

@@ -29,8 +29,15 @@ pub fn digest(
         .map(|(count, word)| format!("{count} {word}"))
         .collect();
     let line = |it: &Incident| {
-        let (members, reason, silence, repeats_at) = (&[it], None, None, None);
-        let told = message(&Scene { settings, members, reason, silence, repeats_at, now });
+        let told = message(&Scene {
+            settings,
+            members: &[it],
+            reason: None,
+            silence: None,
+            holds: &[],
+            repeats_at: None,
+            now,
+        });
         let mut line = vec![text(format!("{} ", told.glyph))];
         line.extend(told.headline.into_iter().map(|span| match span {
             Span::Bold(it) => Span::Plain(it),

@@ -15,7 +15,7 @@ use super::Reason;
 use crate::domain::{
     delivery::{Button, Message, Span},
     desk::Settings,
-    id::{IncidentId, Kind, ReceiverId},
+    id::{IncidentId, Kind, ReceiverId, WatchId},
     incident::{Ending, Incident, Severity},
     silence::Silence,
     text::Text,
@@ -35,6 +35,8 @@ pub struct Scene<'a> {
     pub reason: Option<&'a Reason>,
     /// The silence over the first open member.
     pub silence: Option<&'a Silence>,
+    /// What the members explain: nobody is disturbed by these.
+    pub holds: &'a [&'a Incident],
     /// When it rings again by itself.
     pub repeats_at: Option<Timestamp>,
     pub now: Timestamp,
@@ -96,6 +98,7 @@ fn open_one(scene: &Scene<'_>, it: &Incident) -> Message {
     }
     lines.extend(means(it.condition).map(|it| vec![text(it)]));
     lines.extend(why_again(scene, it).map(|it| vec![text(it)]));
+    lines.extend(holds(scene));
     lines.extend(standing(scene, &[it]));
     Message {
         glyph: glyph(it),
@@ -183,6 +186,7 @@ fn why_again(scene: &Scene<'_>, it: &Incident) -> Option<String> {
         Reason::Rose => Some(format!("It is {} now", it.severity)),
         Reason::SilenceEnded { id } => Some(format!("Silence {id} has ended and it is still so")),
         Reason::MaintenanceEnded => Some("Maintenance has ended and it is still so".into()),
+        Reason::HoldEnded { by } => Some(format!("{by} no longer explains it")),
         Reason::Unacknowledged { by, released: true } => {
             Some(format!("{} gave it back: nobody has it now", isolated(by)))
         }
@@ -195,6 +199,15 @@ fn why_again(scene: &Scene<'_>, it: &Incident) -> Option<String> {
             Some(format!("You hear it because {from} did not take it: {}", fault(why)))
         }
     }
+}
+
+/// What nobody is disturbed by because this explains it.
+fn holds(scene: &Scene<'_>) -> Option<Vec<Span>> {
+    let count = scene.holds.len();
+    let others = if count == 1 { "other" } else { "others" };
+    let mut line = vec![text(format!("It holds {count} {others}: "))];
+    line.extend(names(scene.holds));
+    (0 < count).then_some(line)
 }
 
 /// Who has it, what is silent, and what happens without you.
@@ -217,6 +230,10 @@ fn standing(scene: &Scene<'_>, open: &[&Incident]) -> Vec<Vec<Span>> {
         let (by, until) = (isolated(&silence.by), at(silence.until));
         lines.push(vec![text(format!("🔇 Silent until {until}, by {by}; recovery is told"))]);
     }
+    if let Some(by) = explained(open) {
+        lines.push(vec![text(format!("Quiet as long as {by} explains it"))]);
+        return lines;
+    }
     if held.len() == open.len() || scene.silence.is_some() {
         return lines;
     }
@@ -235,6 +252,13 @@ fn standing(scene: &Scene<'_>, open: &[&Incident]) -> Vec<Vec<Span>> {
         lines.push(vec![text(format!("Without you: I ring again at {}", at(again)))]);
     }
     lines
+}
+
+/// The watch that explains all of them.
+fn explained<'a>(open: &[&'a Incident]) -> Option<&'a WatchId> {
+    let mut by = open.iter().map(|it| it.held.as_ref().map(|it| &it.by));
+    let first = by.next()??;
+    by.all(|it| it == Some(first)).then_some(first)
 }
 
 fn open_many(scene: &Scene<'_>, open: &[&Incident]) -> Message {
@@ -260,6 +284,7 @@ fn open_many(scene: &Scene<'_>, open: &[&Incident]) -> Message {
         lines.push(vec![text(format!("{back} of {} over", scene.members.len()))]);
     }
     lines.extend(why_again(scene, first).map(|it| vec![text(it)]));
+    lines.extend(holds(scene));
     lines.extend(standing(scene, open));
     Message {
         glyph: glyph(first),
@@ -316,7 +341,7 @@ fn over_one(scene: &Scene<'_>, it: &Incident) -> Message {
             ("✅", format!("{name}: resolved by {}", isolated(by)), format!(", was {span}"))
         }
     };
-    let lines = match &ending {
+    let mut lines = match &ending {
         Ending::ByHand { reason: Some(reason), .. } => vec![vec![text(fault(reason))]],
         Ending::ByHand { reason: None, .. }
         | Ending::Recovered
@@ -325,6 +350,7 @@ fn over_one(scene: &Scene<'_>, it: &Incident) -> Message {
         | Ending::NoLongerWatched
         | Ending::SettingsChanged => Vec::new(),
     };
+    lines.extend(still(scene));
     Message {
         glyph,
         headline: vec![Span::Bold(what), text(rest)],
@@ -333,6 +359,15 @@ fn over_one(scene: &Scene<'_>, it: &Incident) -> Message {
         footer: footer(scene),
         buttons: vec![Button::Why],
     }
+}
+
+/// What it held is not yet well, and is told when the time for that is over.
+fn still(scene: &Scene<'_>) -> Option<Vec<Span>> {
+    let until = scene.holds.iter().filter_map(|it| it.held.as_ref()?.until).min()?;
+    let until = clock_seconds(until, scene.now, &scene.settings.timezone);
+    let mut line = names(scene.holds);
+    line.push(text(format!(": what is still so at {until} rings then")));
+    Some(line)
 }
 
 /// What recovery is called.

@@ -6,6 +6,7 @@ use jiff::{SignedDuration, tz::TimeZone};
 
 use super::*;
 use crate::domain::{
+    dependency::Dependencies,
     id::{Origin, WatchId},
     incident::{Acknowledgement, Step},
     watch::Subject,
@@ -27,6 +28,7 @@ fn settings() -> Settings {
         join_within: SignedDuration::from_secs(30),
         digest_every: SignedDuration::ZERO,
         maintenance: Vec::new(),
+        dependencies: Dependencies::default(),
         critical_lifetime: SignedDuration::from_hours(24),
         warning_lifetime: SignedDuration::from_hours(2),
     }
@@ -65,6 +67,7 @@ fn incident(watch: &str, name: &str, condition: Condition, cause: Cause) -> Inci
         repeat_at: None,
         unrest: None,
         maintenance_until: None,
+        held: None,
         digest: None,
     }
 }
@@ -89,6 +92,7 @@ fn shown(members: &[Incident], reason: Option<&Reason>) -> String {
         members: &members,
         reason,
         silence: None,
+        holds: &[],
         repeats_at: Some(at("06:13:34")),
         now: at("02:20:00"),
     };
@@ -285,6 +289,7 @@ fn names_are_isolated_and_cut_and_machines_read_them_bare() {
         members: &[&long],
         reason: None,
         silence: None,
+        holds: &[],
         repeats_at: None,
         now: at("02:20:00"),
     };

@@ -95,6 +95,9 @@ fn agent(detail: &AgentDetail, scene: &Scene) -> String {
     page.coming(&detail.next);
     page.told(&detail.told);
     page.line("would tell", would_tell(&detail.would_tell));
+    if !detail.depends_on.is_empty() {
+        page.line("depends on", detail.depends_on.join(", "));
+    }
     if !it.aliases.is_empty() {
         page.line("aliases", it.aliases.join(", "));
     }

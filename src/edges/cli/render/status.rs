@@ -63,10 +63,11 @@ fn troubles(troubles: &[IncidentView], scene: &Scene) -> Vec<String> {
     lines
 }
 
-/// Who has it, else why it is.
+/// Who has it or what explains it, else why it is.
 pub(super) fn note(incident: &IncidentView, scene: &Scene) -> String {
     match (&incident.acknowledged_by, incident.acknowledged_until) {
         (Some(by), Some(until)) => format!("{by} has it until {}", scene.minute(until)),
+        _ if let Some(by) = &incident.held_by => format!("held by {by}"),
         _ => Text::clean(&incident.cause, NOTE_SHOWN_MAX).to_string(),
     }
 }

@@ -82,6 +82,8 @@ pub(in crate::edges::cli) fn incident(id: u64, watch: &str) -> IncidentView {
         acknowledged_by: None,
         acknowledged_until: None,
         acknowledged_reason: None,
+        held_by: None,
+        held_until: None,
         ending: None,
         told: vec!["telegram".to_owned()],
         next_step_at: None,
@@ -264,6 +266,7 @@ fn show_tells_all_that_is_known_of_an_agent() {
                 origin: "registry.toml:42".to_owned(),
             },
         ],
+        depends_on: vec!["agent/db".to_owned()],
         silences: Vec::new(),
         next: vec![
             next(None, "up with its next beat"),
@@ -284,6 +287,7 @@ next       up with its next beat
 next       07:13:34 rings again, unless acknowledged
 told       03:13:34  telegram  rings  sent
 would tell telegram; after 15m without acknowledgement: hook (registry.toml:42)
+depends on agent/db
 aliases    002
 group      coding
 from       registry.toml:8

@@ -1,0 +1,35 @@
+//! Doubt: parents of whom a worse verdict may be on its way. The desk knows verdicts alone, so their slots are
+//! asked before it takes flips in.
+
+use std::collections::HashSet;
+
+use super::Running;
+use crate::domain::{
+    id::{Kind, WatchId},
+    watch::{Condition, Flip, agent::Verdict},
+};
+
+impl Running {
+    /// Parents of what fails in these flips that are late, or in trouble that the desk may not know yet.
+    pub(super) fn doubtful(&self, flips: &[Flip]) -> HashSet<WatchId> {
+        let Some(desk) = &self.desk else { return HashSet::new() };
+        let failing = flips.iter().filter(|it| it.to.condition().is_some());
+        let parents: HashSet<&WatchId> =
+            failing.flat_map(|it| desk.parents(&it.subject.watch)).collect();
+        parents.into_iter().filter(|it| self.is_doubtful(it)).cloned().collect()
+    }
+
+    fn is_doubtful(&self, watch: &WatchId) -> bool {
+        let context = &self.context;
+        match watch.kind {
+            Kind::Agent => context.slots.by_watch(watch).is_some_and(|slot| {
+                let view = slot.view();
+                let (shown, _) = view.spec.shown(&view.state, context.clock.now());
+                shown == Verdict::Late || shown.condition().is_some_and(Condition::explains)
+            }),
+            Kind::Source | Kind::Receiver | Kind::Myself => {
+                context.board.trouble(watch).flatten().is_some_and(Condition::explains)
+            }
+        }
+    }
+}
