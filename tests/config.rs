@@ -1,10 +1,17 @@
 //! Settings at the door: layers, clocks, secrets, warnings, reading again; and that nothing makes it panic.
 
+#[path = "config/agents.rs"]
+mod agents;
+
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 use atalaya::config::{
     self, Environment, Flag, Loaded, Reading, Sources,
-    settings::{LogFormat, Profile, Way},
+    settings::{LogFormat, Profile},
+};
+use atalaya::domain::{
+    registry::Watched,
+    watch::{Spec, agent},
 };
 use jiff::SignedDuration;
 use secrecy::ExposeSecret;
@@ -37,6 +44,11 @@ fn load(daemon: &str, registry: &str, variables: &[(&str, &str)]) -> Loaded {
     assert!(!report.has_errors(), "{report}");
     let (daemon, registry) = (daemon.expect("settings"), registry.expect("a registry"));
     Loaded { daemon, registry, registry_files, files, warnings: report.findings }
+}
+
+fn of_agent(watched: &Watched) -> &agent::Spec {
+    let Spec::Agent(spec) = &watched.spec;
+    spec
 }
 
 /// The whole report of both files and variables.
@@ -99,7 +111,7 @@ fn the_names_of_other_systems_are_accepted() {
     assert_eq!(telegram.token.expose_secret(), "123456:hush");
     assert_eq!((telegram.chat, telegram.allowed_users.as_slice()), (Some(42), [42].as_slice()));
     assert_eq!(loaded.daemon.log.format, LogFormat::Json);
-    let spec = &loaded.registry.wanted.agents[0].spec;
+    let spec = of_agent(&loaded.registry.wanted.watches[0]);
     assert_eq!((spec.interval, spec.timeout), (seconds(60), seconds(300)));
     let names: Vec<&str> = loaded.daemon.sources().iter().map(|it| it.name).collect();
     assert_eq!(names, ["http", "redis"]);
@@ -138,98 +150,6 @@ fn a_line_of_dotenv_is_marked_like_any_other() {
     let said = reading.report.to_string();
     assert!(said.contains("  .env:3:1\n3 | TIMEOUT_THRESHOLD=1\n"), "{said}");
     assert!(said.ends_with("1 error."), "{said}");
-}
-
-#[test]
-fn either_clock_gives_the_other() {
-    for (entry, interval, timeout) in [
-        ("", 30, 90),
-        ("interval = \"10s\"", 10, 30),
-        ("timeout = \"60s\"", 20, 60),
-        ("timeout = \"5m\"", 30, 300),
-        ("interval = \"10m\"", 600, 1_800),
-        ("interval = \"10m\"\ntimeout = \"11m\"", 600, 660),
-        ("interval = \"5m\"\ntimeout = \"15m\"", 300, 900),
-    ] {
-        let loaded = load("", &format!("[[agent]]\nid = \"mary\"\n{entry}\n"), &[]);
-        let spec = &loaded.registry.wanted.agents[0].spec;
-        assert_eq!((spec.interval, spec.timeout), (seconds(interval), seconds(timeout)), "{entry}");
-    }
-}
-
-#[test]
-fn an_agent_carries_all_that_its_entry_says_and_where_it_stands() {
-    let registry = r#"[[receiver]]
-id = "hook"
-webhook = { url = "http://127.0.0.1:9/", secret = "hush", template = "slack", headers = { X-Key = "hush" } }
-
-[[agent]]
-id = "mary"
-name = "Mary"
-aliases = ["002"]
-stall_after = "30m"
-loop_after = 8
-detector = "adaptive"
-lease_max = "1h"
-leave_max = "1m"
-notify = ["hook"]
-severity = { degraded = "critical" }
-depends_on = ["source/http", "source/http"]
-token = "hush"
-"#;
-    let loaded = load("", registry, &[]);
-    let agent = &loaded.registry.wanted.agents[0];
-    assert_eq!(agent.subject.origin.to_string(), "config/registry.toml:5");
-    assert_eq!(agent.subject.notify.len(), 1);
-    let parents = loaded.registry.wanted.desk.dependencies.of(&agent.subject.watch);
-    assert_eq!(parents.map(|it| it.on.len()), Some(1));
-    assert_eq!(agent.spec.stall_after, Some(seconds(1_800)));
-    assert_eq!((agent.spec.lease_max, agent.spec.leave_max), (seconds(3_600), seconds(60)));
-    assert_eq!(loaded.registry.wanted.index().declared("002"), Some(agent));
-    let mary = "mary".parse().expect("a name");
-    assert_eq!(loaded.registry.agent_tokens[&mary].expose_secret(), "hush");
-    let hook = &loaded.registry.receivers[0];
-    let Way::Webhook { secret, .. } = &hook.way else { panic!("{hook:?}") };
-    assert_eq!(secret.as_ref().expect("a secret").expose_secret(), "hush");
-    assert!(!hook.human);
-    assert!(!format!("{loaded:?}").contains("hush"), "a secret is printed");
-    let other = load("", &registry.replace("secret = \"hush\"", "secret = \"other\""), &[]);
-    assert_ne!(other.registry.receivers[0].fingerprint(), hook.fingerprint());
-    assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
-}
-
-#[test]
-fn of_two_patterns_the_one_with_the_longer_literal_rules() {
-    let registry = r#"auto_register_max = 7
-[[agent]]
-id = "w*"
-timeout = "1m"
-[[agent]]
-id = "worker-*"
-timeout = "2m"
-severity = { down = "warning" }
-[[agent]]
-id = "worker-7"
-timeout = "3m"
-[[agent]]
-id = "*-eu"
-"#;
-    let wanted = load("", registry, &[]).registry.wanted;
-    assert_eq!((wanted.agents.len(), wanted.undeclared_max), (1, 7));
-    assert_eq!(wanted.longest_interval(), Some(seconds(30)));
-    for (name, found) in [
-        ("worker-1", Some((5, 120))),
-        ("worker-1-eu", Some((5, 120))),
-        ("wally", Some((2, 60))),
-        ("x-eu", Some((12, 90))),
-        ("mary", None),
-    ] {
-        let agent = wanted.undeclared(&name.parse().expect("a name"));
-        let shown = agent.as_ref().map(|it| (it.subject.origin.to_string(), it.spec.timeout));
-        let expected =
-            found.map(|(line, timeout)| (format!("config/registry.toml:{line}"), seconds(timeout)));
-        assert_eq!(shown, expected, "{name}");
-    }
 }
 
 #[test]
@@ -392,8 +312,8 @@ fn the_registry_is_read_again_kept_and_drafted_with_the_daemons_settings() {
     write("registry.toml", "[[agent]]\nid = \"lisa\"\n");
     assert_ne!(files.fingerprint(), before);
     let changed = files.read().expect("it is accepted");
-    assert_eq!(changed.wanted.agents[0].subject.watch.to_string(), "agent/lisa");
-    assert_eq!(changed.wanted.agents[0].spec.enabled.len(), 3);
+    assert_eq!(changed.wanted.watches[0].subject.watch.to_string(), "agent/lisa");
+    assert_eq!(of_agent(&changed.wanted.watches[0]).enabled.len(), 3);
 
     write("registry.toml", "[[agent]]\n");
     assert!(files.read().expect_err("it is refused").to_string().contains("needs `id`"));
@@ -403,7 +323,7 @@ fn the_registry_is_read_again_kept_and_drafted_with_the_daemons_settings() {
 
     write("draft.toml", "[[agent]]\nid = \"nova\"\n");
     let draft = files.with(Path::new("draft.toml")).read().expect("it is accepted");
-    assert_eq!(draft.wanted.agents[0].subject.origin.to_string(), "draft.toml:1");
+    assert_eq!(draft.wanted.watches[0].subject.origin.to_string(), "draft.toml:1");
 }
 
 #[test]
@@ -430,8 +350,8 @@ fn ten_thousand_agents_are_read_in_one_pass() {
     };
     let text = (0..10_000).map(agent).collect::<Vec<_>>().concat();
     let loaded = load("", &format!("[[receiver]]\nid = \"x\"\nlog = {{}}\n{text}"), &[]);
-    assert_eq!(loaded.registry.wanted.agents.len(), 10_000);
-    let last = &loaded.registry.wanted.agents[9_999].subject.origin;
+    assert_eq!(loaded.registry.wanted.watches.len(), 10_000);
+    let last = &loaded.registry.wanted.watches[9_999].subject.origin;
     assert_eq!(last.to_string(), format!("config/registry.toml:{}", 4 + 9_999 * 6));
 }
 

@@ -17,8 +17,8 @@ use crate::domain::{
     id::{Kind, Origin, WatchId},
     text::Text,
     watch::{
-        Flip, Subject,
-        agent::{Signal, Spec, State},
+        Flip, Signal, Subject,
+        agent::{Spec, State},
     },
 };
 
@@ -84,7 +84,7 @@ fn beginning(now: Timestamp) -> Beginning {
             aliases: Vec::new(),
             group: None,
         }),
-        spec: Arc::new(Spec {
+        spec: Spec {
             interval: never,
             timeout: never,
             first_beat_within: never,
@@ -94,8 +94,9 @@ fn beginning(now: Timestamp) -> Beginning {
             leave_max: never,
             detector: detector::Kind::Fixed,
             enabled: Arc::from([]),
-        }),
-        state: State::new(now),
+        }
+        .into(),
+        state: State::new(now).into(),
         epoch: epoch_after(0, now),
         n: 0,
     }

@@ -109,7 +109,10 @@ mod tests {
     use super::*;
     use crate::domain::{
         id::SourceId,
-        watch::agent::{Busy, Notable, Report},
+        watch::{
+            agent::Notable,
+            beat::{Busy, Report},
+        },
     };
 
     fn at(second: i64) -> Timestamp {

@@ -19,8 +19,8 @@ use crate::domain::{
     id::{SourceId, WatchId},
     text::Text,
     watch::{
-        Cause, Condition, Flip, Subject, Verdict,
-        agent::{self, Beat, Change, Notable, Signal, Spec, State, Wake},
+        Cause, Change, Condition, Effects, Flip, Signal, Spec, State, Subject, Verdict, Wake,
+        agent::Notable, beat::Beat,
     },
     write::Facts,
 };
@@ -72,9 +72,9 @@ pub struct Slot {
 
 struct Inner {
     subject: Arc<Subject>,
-    spec: Arc<Spec>,
+    spec: Spec,
     /// What the registry says since; the actor settles by the old one before it takes it over.
-    next_spec: Option<Arc<Spec>>,
+    next_spec: Option<Spec>,
     state: State,
     /// What people or the registry asked and the actor has yet to judge.
     signals: Vec<Signal>,
@@ -102,7 +102,7 @@ pub struct Question<'a> {
 #[derive(Debug, Clone)]
 pub struct View {
     pub subject: Arc<Subject>,
-    pub spec: Arc<Spec>,
+    pub spec: Spec,
     pub state: State,
     pub epoch: u64,
     pub quarantined_since: Option<Timestamp>,
@@ -154,7 +154,7 @@ impl Slot {
             let Inner { spec, state, dirty, .. } = &mut *inner;
             *dirty = true;
             let notable = spec.notable(state, &beat);
-            (notable, spec.hear(state, beat, hearing), state.deadline)
+            (notable, spec.hear(state, beat, hearing), state.deadline())
         };
         match wake {
             Wake::Yes => self.wake(),
@@ -194,8 +194,8 @@ impl Slot {
     /// hold of the lock. Returns what is to be told and what proof is wanted.
     pub fn step(
         &self,
-        judge: impl FnOnce(&Question<'_>) -> (State, agent::Effects),
-    ) -> (Vec<Flip>, Option<agent::Effects>) {
+        judge: impl FnOnce(&Question<'_>) -> (State, Effects),
+    ) -> (Vec<Flip>, Option<Effects>) {
         self.wake_pending.store(false, Ordering::Release);
         let (told, effects, deadline) = {
             let mut inner = lock(&self.inner);
@@ -205,7 +205,7 @@ impl Slot {
             }
             let (state, effects) = judge(&Question {
                 spec: &inner.spec,
-                next_spec: inner.next_spec.as_deref(),
+                next_spec: inner.next_spec.as_ref(),
                 state: &inner.state,
                 signals: &inner.signals,
             });
@@ -216,7 +216,7 @@ impl Slot {
             inner.state = state;
             inner.signals.clear();
             let told = effects.changes.iter().map(|change| inner.change(change)).collect();
-            (told, effects, inner.state.deadline)
+            (told, effects, inner.state.deadline())
         };
         self.note_deadline(deadline);
         (told, Some(effects))
@@ -229,10 +229,9 @@ impl Slot {
         if inner.retired || !inner.flips.is_empty() {
             return Vec::new();
         }
-        let said = inner.state.said;
-        let change =
-            Change { from: said, to: said, at: inner.state.said_since, cause: Cause::Restated };
-        vec![inner.change(&change)]
+        let said = inner.state.said();
+        let since = inner.state.said_since();
+        vec![inner.record(said, said, since, Cause::Restated)]
     }
 
     pub fn acknowledge(&self, epoch: u64, n: u64) {
@@ -247,7 +246,7 @@ impl Slot {
         let inner = lock(&self.inner);
         View {
             subject: Arc::clone(&inner.subject),
-            spec: Arc::clone(inner.next_spec.as_ref().unwrap_or(&inner.spec)),
+            spec: inner.next_spec.as_ref().unwrap_or(&inner.spec).clone(),
             state: inner.state.clone(),
             epoch: inner.epoch,
             quarantined_since: inner.quarantined_since,
@@ -262,7 +261,7 @@ impl Slot {
     /// The verdict that stands, and whether flips about it still wait.
     pub fn verdict(&self) -> (Verdict, bool) {
         let inner = lock(&self.inner);
-        (Verdict::Agent(inner.state.said), !inner.flips.is_empty())
+        (inner.state.said(), !inner.flips.is_empty())
     }
 
     /// What the sweeper needs, in one hold of the lock. A wake-up that is still pending is dated by the
@@ -272,7 +271,7 @@ impl Slot {
         let mut inner = lock(&self.inner);
         inner.woken_at = pending.then(|| inner.woken_at.unwrap_or(now));
         Glance {
-            deadline: inner.state.deadline,
+            deadline: inner.state.deadline(),
             deaf_since: inner.woken_at,
             unacknowledged: inner.flips.clone(),
         }
@@ -357,7 +356,7 @@ impl Slot {
 
     /// Takes what the registry says from now on. The subject holds at once; the Spec from the actor's next
     /// step on, which settles by the old one first.
-    pub fn respecify(&self, subject: Arc<Subject>, spec: Arc<Spec>) {
+    pub fn respecify(&self, subject: Arc<Subject>, spec: Spec) {
         {
             let mut inner = lock(&self.inner);
             inner.dirty |= inner.subject.self_registered != subject.self_registered;
@@ -376,16 +375,15 @@ impl Slot {
         if inner.retired {
             return Vec::new();
         }
-        let from = inner.state.said;
-        let change = Change { from, to: agent::Verdict::Waiting, at: now, cause: Cause::Removed };
-        let flip = inner.change(&change);
+        let (from, to) = (inner.state.said(), Verdict::unknown(self.watch.kind));
+        let flip = inner.record(from, to, now, Cause::Removed);
         inner.retired = true;
         vec![flip]
     }
 
     /// Whether its last beat came over this source.
     pub fn is_heard_over(&self, source: SourceId) -> bool {
-        lock(&self.inner).state.heard.first().is_some_and(|it| it.source == source)
+        lock(&self.inner).state.last_source() == Some(source)
     }
 
     pub fn is_quarantined(&self) -> bool {
@@ -399,8 +397,7 @@ impl Slot {
 
 impl Inner {
     fn change(&mut self, change: &Change) -> Flip {
-        let (from, to) = (Verdict::Agent(change.from), Verdict::Agent(change.to));
-        self.record(from, to, change.at, change.cause.clone())
+        self.record(change.from, change.to, change.at, change.cause.clone())
     }
 
     /// Numbers a flip and keeps it until it is acknowledged. Beyond [`FLIPS_MAX`] the last one of the
@@ -415,11 +412,11 @@ impl Inner {
             to,
             at,
             cause,
-            task: self.state.task.clone(),
+            task: self.state.task().cloned(),
         };
-        let of_agent = |it: &Flip| matches!(it.to, Verdict::Agent(_));
+        let of_subject = |it: &Flip| !it.to.is_of_part();
         if FLIPS_MAX <= self.flips.len()
-            && let Some(last) = self.flips.pop_if(|last| of_agent(last) && of_agent(&flip))
+            && let Some(last) = self.flips.pop_if(|last| of_subject(last) && of_subject(&flip))
         {
             let count = if let Cause::Merged { count } = last.cause { count + 1 } else { 2 };
             (flip.from, flip.cause) = (last.from, Cause::Merged { count });
@@ -432,7 +429,7 @@ impl Inner {
 /// How a slot begins.
 pub struct Beginning {
     pub subject: Arc<Subject>,
-    pub spec: Arc<Spec>,
+    pub spec: Spec,
     pub state: State,
     pub epoch: u64,
     /// The newest flip that was committed.

@@ -210,7 +210,7 @@ mod tests {
                 aliases: Vec::new(),
                 group: None,
             }),
-            spec: Arc::new(Spec {
+            spec: Spec {
                 interval: second,
                 timeout: second,
                 first_beat_within: second,
@@ -220,8 +220,9 @@ mod tests {
                 leave_max: second,
                 detector: detector::Kind::Fixed,
                 enabled: Arc::from([]),
-            }),
-            state: State::new(Timestamp::UNIX_EPOCH),
+            }
+            .into(),
+            state: State::new(Timestamp::UNIX_EPOCH).into(),
             epoch: 1,
             n: 0,
         }

@@ -26,10 +26,7 @@ use crate::{
         id::{Name, ReceiverId, SourceId, WatchId},
         registry::Wanted,
         text::Text,
-        watch::{
-            Condition, Subject,
-            agent::{Beat, Signal, Spec, State},
-        },
+        watch::{Condition, Signal, Spec, State, Subject, agent, beat::Beat},
     },
     ports::{
         Pending,
@@ -46,7 +43,21 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 /// One watch as it is now.
 #[derive(Debug, Clone)]
-pub struct Seen {
+pub enum Seen {
+    Agent(Sight<agent::Spec, agent::State>),
+}
+
+impl Seen {
+    pub fn subject(&self) -> &Arc<Subject> {
+        match self {
+            Self::Agent(sight) => &sight.subject,
+        }
+    }
+}
+
+/// What is seen of a watch of one kind.
+#[derive(Debug, Clone)]
+pub struct Sight<Spec, State> {
     pub subject: Arc<Subject>,
     pub spec: Arc<Spec>,
     pub state: State,
@@ -255,13 +266,16 @@ async fn call<M: Message, T: Send + 'static>(
 
 fn seen(slot: &Slot) -> Seen {
     let view = slot.view();
-    Seen {
-        subject: view.subject,
-        spec: view.spec,
-        state: view.state,
-        epoch: view.epoch,
-        actor_starts: slot.incarnation.load(Ordering::Acquire),
-        quarantined_since: view.quarantined_since,
+    let actor_starts = slot.incarnation.load(Ordering::Acquire);
+    match (view.spec, view.state) {
+        (Spec::Agent(spec), State::Agent(state)) => Seen::Agent(Sight {
+            subject: view.subject,
+            spec,
+            state,
+            epoch: view.epoch,
+            actor_starts,
+            quarantined_since: view.quarantined_since,
+        }),
     }
 }
 
@@ -294,8 +308,8 @@ impl Listener {
         let now = context.clock.now();
         let begin = Beginning {
             subject: agent.subject,
+            state: agent.spec.begin(now),
             spec: agent.spec,
-            state: State::new(now),
             epoch: epoch_after(0, now),
             n: 0,
         };

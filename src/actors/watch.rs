@@ -12,7 +12,7 @@ use super::{
 use crate::{
     domain::{
         hearing::Hearing,
-        watch::agent::{Effects, Signal, State},
+        watch::{Effects, Signal, State},
     },
     ports::fail_points::{Point, reached},
 };

@@ -19,10 +19,10 @@ use crate::{
     domain::{
         desk::Answer,
         id::WatchId,
-        registry::Agent,
+        registry::Watched,
         restart::{Patience, WAIT_MAX},
         text::Text,
-        watch::agent::{Signal, State},
+        watch::Signal,
         write::{Facts, Write},
     },
     ports::store::Commit,
@@ -192,12 +192,12 @@ impl Running {
         let index = wanted.index();
         for slot in self.context.slots.all() {
             match index.successor(&slot.watch, !slot.subject().self_registered) {
-                Some(agent) => self.go_on(&slot, &agent),
+                Some(watched) => self.go_on(&slot, &watched),
                 None => self.remove(&slot, now, now),
             }
         }
-        for agent in &wanted.agents {
-            self.ensure(agent, now);
+        for watched in &wanted.watches {
+            self.ensure(watched, now);
         }
         self.context.strangers.retain(|name| self.context.slots.by_name(name).is_none());
         for point in self.context.slots.points() {
@@ -206,11 +206,11 @@ impl Running {
     }
 
     /// The same watch, as the registry has it now.
-    fn go_on(&self, slot: &Arc<Slot>, agent: &Agent) {
-        if slot.subject() != agent.subject {
-            self.context.slots.rename(slot, &agent.subject);
+    fn go_on(&self, slot: &Arc<Slot>, wanted: &Watched) {
+        if slot.subject() != wanted.subject {
+            self.context.slots.rename(slot, &wanted.subject);
         }
-        slot.respecify(Arc::clone(&agent.subject), Arc::clone(&agent.spec));
+        slot.respecify(Arc::clone(&wanted.subject), wanted.spec.clone());
     }
 
     fn remove(&mut self, slot: &Arc<Slot>, now: Timestamp, removed_at: Timestamp) {
@@ -224,8 +224,8 @@ impl Running {
         }
     }
 
-    fn ensure(&mut self, agent: &Agent, now: Timestamp) {
-        let watch = &agent.subject.watch;
+    fn ensure(&mut self, wanted: &Watched, now: Timestamp) {
+        let watch = &wanted.subject.watch;
         if self.context.slots.by_watch(watch).is_some() {
             return;
         }
@@ -234,12 +234,12 @@ impl Running {
         let known = lock(&self.context.removed).remove(watch);
         let last_epoch = known.as_ref().map_or(0, |it| it.epoch);
         let state = match known {
-            Some(facts) => returned(&facts.state, now),
-            None => State::new(now),
+            Some(facts) => facts.state.returned(now),
+            None => wanted.spec.begin(now),
         };
         let begin = Beginning {
-            subject: Arc::clone(&agent.subject),
-            spec: Arc::clone(&agent.spec),
+            subject: Arc::clone(&wanted.subject),
+            spec: wanted.spec.clone(),
             state,
             epoch: epoch_after(last_epoch, now),
             n: 0,
@@ -403,20 +403,5 @@ impl Running {
         for slot in watches.iter().filter_map(|it| self.context.slots.by_watch(it)) {
             slot.mark_dirty();
         }
-    }
-}
-
-/// A watch that comes back: what it is like is known, that it lives it has to show anew.
-fn returned(known: &State, now: Timestamp) -> State {
-    State {
-        rhythm: known.rhythm.clone(),
-        progress: known.progress.clone(),
-        task: known.task.clone(),
-        metadata: known.metadata.clone(),
-        seq: known.seq,
-        beats: known.beats,
-        malformed: known.malformed,
-        paused: known.paused,
-        ..State::new(now)
     }
 }

@@ -28,8 +28,7 @@ use crate::{
     domain::{
         history::KEPT_SINCE,
         id::WatchId,
-        registry::{Agent, Wanted},
-        watch::agent::State,
+        registry::{Wanted, Watched},
         write::{Facts, Write},
     },
     ports::{
@@ -81,7 +80,7 @@ pub async fn prepare(ground: Ground) -> Result<Shared, StoreError> {
         },
     };
     let wanted = Arc::clone(&ground.read.wanted);
-    let slots = Slots::new(wanted.agents.len().max(opened.facts.len()));
+    let slots = Slots::new(wanted.watches.len().max(opened.facts.len()));
     let last_epoch = opened.last_epoch;
     // Beats of the last seconds before a kill are not in the store, though commits of others are: where
     // nobody can know whether an agent beat, we were away.
@@ -133,13 +132,13 @@ pub async fn prepare(ground: Ground) -> Result<Shared, StoreError> {
 fn furnish(slots: &Slots, wanted: &Wanted, opened: Opened, now: Timestamp) -> (Kept, Kept) {
     let mut kept: Kept =
         opened.facts.into_iter().map(|facts| (facts.watch.clone(), facts)).collect();
-    for agent in &wanted.agents {
-        let facts = kept.remove(&agent.subject.watch).filter(|it| it.removed_at.is_none());
+    for watched in &wanted.watches {
+        let facts = kept.remove(&watched.subject.watch).filter(|it| it.removed_at.is_none());
         let (state, epoch, n) = facts.map_or_else(
-            || (State::new(now), epoch_after(opened.last_epoch, now), 0),
-            |facts| (State::clone(&facts.state), facts.epoch, facts.n),
+            || (watched.spec.begin(now), epoch_after(opened.last_epoch, now), 0),
+            |facts| (Arc::unwrap_or_clone(facts.state), facts.epoch, facts.n),
         );
-        let (subject, spec) = (Arc::clone(&agent.subject), Arc::clone(&agent.spec));
+        let (subject, spec) = (Arc::clone(&watched.subject), watched.spec.clone());
         slots.insert(Beginning { subject, spec, state, epoch, n }, usize::MAX);
     }
     let index = wanted.index();
@@ -158,11 +157,11 @@ fn furnish(slots: &Slots, wanted: &Wanted, opened: Opened, now: Timestamp) -> (K
 }
 
 /// Goes on with an agent that no entry declares, unless there are too many of them.
-fn readmit(slots: &Slots, agent: Agent, facts: &Facts, max: usize) -> bool {
+fn readmit(slots: &Slots, watched: Watched, facts: &Facts, max: usize) -> bool {
     let begin = Beginning {
-        subject: agent.subject,
-        spec: agent.spec,
-        state: State::clone(&facts.state),
+        subject: watched.subject,
+        spec: watched.spec,
+        state: facts.state.as_ref().clone(),
         epoch: facts.epoch,
         n: facts.n,
     };

@@ -17,7 +17,7 @@ use super::{
 use crate::domain::{
     id::{BadName, Name, ReceiverId, WatchId},
     incident::Severity,
-    registry::{Agent, Pattern},
+    registry::{Pattern, Watched},
     text::Text,
     watch::{Condition, Subject, agent},
 };
@@ -31,7 +31,7 @@ const ID_HELP: &str = "letters, digits and . _ : @ - , a letter or digit first";
 #[derive(Default)]
 pub(super) struct Declared {
     /// In the order of the files.
-    pub(super) agents: Vec<Agent>,
+    pub(super) agents: Vec<Watched>,
     /// The longest literal first; of two alike, as they stand in the files.
     pub(super) patterns: Vec<Pattern>,
     /// What the pings under these ids and aliases must show.
@@ -104,7 +104,7 @@ impl<'a> Check<'a> {
             aliases,
             group: self.group(file, index, raw),
         };
-        declared.agents.push(Agent { subject: Arc::new(subject), spec: Arc::new(spec) });
+        declared.agents.push(Watched { subject: Arc::new(subject), spec: spec.into() });
     }
 
     /// An entry for all agents whose ids match.

@@ -11,7 +11,7 @@ use super::{
 use crate::domain::{
     dependency::{Dependencies, Parents},
     id::{Kind, Origin, WatchId},
-    registry::{Agent, Pattern},
+    registry::{Pattern, Watched},
     watch::Subject,
 };
 
@@ -22,7 +22,7 @@ const NAMED_MAX: usize = 10;
 pub(crate) fn check(
     fixed: &Fixed,
     files: &[File],
-    (agents, patterns): (&[Agent], &[Pattern]),
+    (agents, patterns): (&[Watched], &[Pattern]),
     findings: &mut Vec<Finding>,
 ) -> Dependencies {
     let known = known(fixed, agents);
@@ -84,7 +84,7 @@ fn unknown(file: &File, at: &[Step<'_>], name: &str, known: &BTreeMap<String, Wa
 }
 
 /// What may be named, and how: an agent by id or alias, with or without its kind; a source by its kind.
-fn known(fixed: &Fixed, agents: &[Agent]) -> BTreeMap<String, WatchId> {
+fn known(fixed: &Fixed, agents: &[Watched]) -> BTreeMap<String, WatchId> {
     let mut known = BTreeMap::new();
     for source in fixed.daemon.sources() {
         let watch = WatchId::new(Kind::Source, source.name);

@@ -101,13 +101,13 @@ pub(crate) fn check(
     let receivers = receivers::check(fixed, &files, findings);
     let mut check = Check { fixed, files: &files, receivers: &receivers, findings };
     let defaults = check.defaults();
-    let Declared { agents, patterns, tokens: agent_tokens } = check.agents(&defaults);
+    let Declared { agents: watches, patterns, tokens: agent_tokens } = check.agents(&defaults);
     let auto_register = check.auto_register(&defaults);
     let undeclared_max = check.last(|it| it.auto_register_max.as_ref());
     let undeclared_max = undeclared_max.map_or(AUTO_REGISTER_MAX, |(_, max)| *max);
     let mut desk = check.desk();
-    desk.dependencies = dependencies::check(fixed, &files, (&agents, &patterns), check.findings);
-    if agents.is_empty()
+    desk.dependencies = dependencies::check(fixed, &files, (&watches, &patterns), check.findings);
+    if watches.is_empty()
         && patterns.is_empty()
         && auto_register.is_none()
         && check.findings.len() == first
@@ -118,7 +118,7 @@ pub(crate) fn check(
         check.findings.push(Finding::warning(place, "nothing is watched", help));
     }
     let desk = Arc::new(desk);
-    let wanted = Arc::new(Wanted { agents, patterns, auto_register, undeclared_max, desk });
+    let wanted = Arc::new(Wanted { watches, patterns, auto_register, undeclared_max, desk });
     if !has_errors(&findings[first..]) {
         receivers::warn(&files, &receivers, &wanted.desk.routes, findings);
         targets::warn(&files, &wanted.groups(), findings);

@@ -8,12 +8,15 @@ use serde::{Deserialize, Serialize};
 
 use super::{Controller, Refusal, Reply};
 use crate::{
-    actors::tower::{Seen, Unknown},
+    actors::tower::{Seen, Sight, Unknown},
     domain::{
         alert::wording::written,
         id::{IncidentId, Name, WatchId},
         incident::Incident,
-        watch::agent::{self, Verdict},
+        watch::{
+            agent::{self, Verdict},
+            beat::Progress,
+        },
     },
 };
 
@@ -32,6 +35,9 @@ pub struct Agents {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
 }
+
+/// An agent as it is now.
+pub(super) type Agent = Sight<agent::Spec, agent::State>;
 
 /// How far the work is: a number that grows, or an opaque digest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -114,12 +120,12 @@ impl DraftView {
 impl AgentView {
     /// `shown` is what [`agent::Spec::shown`] says at the moment of looking.
     pub fn of(
-        seen: &Seen,
+        seen: &Agent,
         shown: (Verdict, bool),
         sources: &[String],
         incident: Option<IncidentId>,
     ) -> Self {
-        let Seen { subject, spec, state, epoch: _, actor_starts: _, quarantined_since } = seen;
+        let Sight { subject, spec, state, epoch: _, actor_starts: _, quarantined_since } = seen;
         let newest = state.heard.iter().max_by_key(|it| it.last);
         Self {
             id: subject.watch.name.to_string(),
@@ -128,8 +134,8 @@ impl AgentView {
             since: since(spec, state, shown.0),
             last_beat: state.last,
             progress: state.progress.as_ref().map(|it| match it {
-                agent::Progress::Count(count) => ProgressView::Count(*count),
-                agent::Progress::Digest(digest) => ProgressView::Digest(digest.to_string()),
+                Progress::Count(count) => ProgressView::Count(*count),
+                Progress::Digest(digest) => ProgressView::Digest(digest.to_string()),
             }),
             task: state.task.as_ref().map(|it| it.as_str().to_owned()),
             metadata: state.metadata.as_deref().and_then(|it| serde_json::from_str(it).ok()),
@@ -218,6 +224,7 @@ impl Controller {
     fn rows(&self, incidents: &HashMap<WatchId, IncidentId>) -> Vec<(Verdict, AgentView)> {
         let now = self.tower.now();
         let row = |seen: &Seen| {
+            let Seen::Agent(seen) = seen;
             let shown = seen.spec.shown(&seen.state, now);
             let incident = incidents.get(&seen.subject.watch).copied();
             (shown.0, AgentView::of(seen, shown, &self.sources, incident))

@@ -4,14 +4,12 @@ use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    actors::tower::Seen,
-    domain::{
-        delivery::{Body, Delivery, State},
-        desk::steady_at,
-        incident::Incident,
-        watch::agent::Verdict,
-    },
+use super::agents::Agent;
+use crate::domain::{
+    delivery::{Body, Delivery, State},
+    desk::steady_at,
+    incident::Incident,
+    watch::agent::Verdict,
 };
 
 /// One thing that is to come.
@@ -33,7 +31,7 @@ impl NextView {
 }
 
 /// What an agent's own clocks will say.
-pub fn of_agent(seen: &Seen, shown: Verdict) -> NextView {
+pub fn of_agent(seen: &Agent, shown: Verdict) -> NextView {
     if seen.quarantined_since.is_some() {
         return NextView::when("tried again within 5m, or at once by `retry`");
     }
@@ -54,7 +52,7 @@ pub fn of_agent(seen: &Seen, shown: Verdict) -> NextView {
 }
 
 /// Which of the three clocks runs out first.
-fn breaks(seen: &Seen) -> &'static str {
+fn breaks(seen: &Agent) -> &'static str {
     let (spec, state) = (&seen.spec, &seen.state);
     let lease = state.lease.as_ref().map(|it| it.until);
     let stall = spec

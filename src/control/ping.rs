@@ -7,7 +7,7 @@ use super::{Controller, Refusal};
 use crate::{
     domain::{
         id::{Name, SourceId},
-        watch::agent::{Beat, Report},
+        watch::beat::{Beat, Report},
     },
     ports::source::Took,
 };

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Controller, Refusal,
-    agents::{AgentView, worst},
+    agents::{Agent, AgentView, worst},
     incidents::IncidentView,
     next::{self, NextView},
     silences::SilenceView,
@@ -14,16 +14,13 @@ use super::{
     target::{Found, Typed, no_incident, typed},
     why::{DeliveryView, LinkView},
 };
-use crate::{
-    actors::tower::Seen,
-    domain::{
-        alert::{route, wording::written},
-        delivery::Delivery,
-        desk::Settings,
-        id::{IncidentId, WatchId},
-        incident::Incident,
-        watch::{Condition, Subject},
-    },
+use crate::domain::{
+    alert::{route, wording::written},
+    delivery::Delivery,
+    desk::Settings,
+    id::{IncidentId, WatchId},
+    incident::Incident,
+    watch::{Condition, Subject},
 };
 
 /// Decisions about one incident that are shown.
@@ -188,7 +185,7 @@ impl Controller {
         })
     }
 
-    fn agent_detail(&self, seen: &Seen, incident: Option<IncidentId>) -> AgentDetail {
+    fn agent_detail(&self, seen: &Agent, incident: Option<IncidentId>) -> AgentDetail {
         let (spec, state) = (&seen.spec, &seen.state);
         let shown = spec.shown(state, self.tower.now());
         let condition = shown.0.condition().unwrap_or(Condition::Down);

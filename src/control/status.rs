@@ -6,7 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{Controller, Refusal, agents::rank, incidents::IncidentView};
 use crate::{
-    actors::{signs::Given, tower::Part},
+    actors::{
+        signs::Given,
+        tower::{Part, Seen},
+    },
     domain::{
         id::Kind,
         incident::{Incident, Severity},
@@ -172,7 +175,7 @@ impl Controller {
             troubles: open.iter().map(IncidentView::of).collect(),
             troubles_unknown: unknown_why,
             agents: watches.len(),
-            verdicts: count(watches.iter().map(|it| it.spec.shown(&it.state, now))),
+            verdicts: count(watches.iter().map(|Seen::Agent(it)| it.spec.shown(&it.state, now))),
             unknown: self.tower.unknown().len(),
             parts: self.part_views(),
             signs: health.signs.iter().map(SignView::of).collect(),

@@ -1,6 +1,6 @@
 //! Target: from what a person typed to the watch or the incident that is meant.
 
-use super::{Controller, Refusal};
+use super::{Controller, Refusal, agents::Agent};
 use crate::{
     actors::tower::{Part, Seen},
     domain::{
@@ -24,7 +24,7 @@ const LIKE_ENOUGH: f64 = 0.75;
 /// One watch that was found.
 #[derive(Debug, Clone)]
 pub(super) enum Found {
-    Agent(Box<Seen>),
+    Agent(Box<Agent>),
     Part(Part),
 }
 
@@ -108,6 +108,7 @@ impl Controller {
         // An alias may be written with its kind too.
         let alias = || typed.strip_prefix("agent/").and_then(|it| self.tower.watch(it));
         if let Some(seen) = self.tower.watch(typed).or_else(alias) {
+            let Seen::Agent(seen) = seen;
             return Ok(Found::Agent(Box::new(seen)));
         }
         let watch: WatchId = typed.parse().map_err(|bad| {
@@ -119,13 +120,13 @@ impl Controller {
             return Ok(Found::Part(part.clone()));
         }
         let mut known: Vec<WatchId> =
-            self.tower.watches().iter().map(|it| it.subject.watch.clone()).collect();
+            self.tower.watches().iter().map(|it| it.subject().watch.clone()).collect();
         known.extend(parts.into_iter().map(|it| it.watch));
         Err(unknown_watch(typed, &known))
     }
 
     /// An agent: what can be paused, forgotten, tried again.
-    pub(super) fn find_agent(&self, typed: &str) -> Result<Seen, Refusal> {
+    pub(super) fn find_agent(&self, typed: &str) -> Result<Agent, Refusal> {
         match self.find(typed)? {
             Found::Agent(seen) => Ok(*seen),
             Found::Part(part) => Err(Refusal::wrong_use(format!(
@@ -162,7 +163,7 @@ impl Controller {
         let mut meant: Vec<WatchId> = Vec::new();
         for typed in typed {
             let found: Vec<WatchId> = if let Some(target) = self.many(typed)? {
-                let all = self.tower.watches().into_iter().map(|it| it.subject);
+                let all = self.tower.watches().into_iter().map(|it| it.subject().clone());
                 all.filter(|it| target.matches(it)).map(|it| it.watch.clone()).collect()
             } else {
                 vec![self.find_agent(typed)?.subject.watch.clone()]

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{
     Caller, Class, Command, Face, Reply, Scope,
-    agents::AgentView,
+    agents::{Agent, AgentView},
     incidents::IncidentView,
     next, press, refusal,
     show::would_tell,
@@ -16,7 +16,7 @@ use super::{
     why::{LinkView, WhyView},
 };
 use crate::{
-    actors::tower::Seen,
+    actors::tower::Sight,
     domain::{
         alert::route::{Receiver, Route},
         delivery::{Body, Button, Delivery, Message, State},
@@ -30,6 +30,7 @@ use crate::{
         watch::{
             Cause, Condition, Subject,
             agent::{self, Heard, Spec, Verdict},
+            beat::Progress,
         },
     },
 };
@@ -80,18 +81,17 @@ fn spec() -> Spec {
     }
 }
 
-pub(super) fn seen() -> Seen {
+pub(super) fn seen() -> Agent {
     let mut state = agent::State::new(at("03:00:00"));
     state.last = Some(at("03:12:04.118"));
     state.heard = vec![Heard { source: SourceId(1), last: at("03:12:04.118"), steady: true }];
-    state.beats = 9114;
-    state.progress = Some(agent::Progress::Count(412));
+    (state.beats, state.progress) = (9114, Some(Progress::Count(412)));
     state.progress_at = Some(at("03:09:50"));
     state.task = Some(text("refactor billing tests"));
     state.metadata = Some(Arc::from(r#"{"host":"tower-1"}"#));
     state.said = Verdict::Down;
     state.said_since = at("03:13:34.118");
-    Seen {
+    Sight {
         subject: subject("mary"),
         spec: Arc::new(spec()),
         state,

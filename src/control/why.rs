@@ -7,13 +7,14 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Controller, Refusal,
+    agents::Agent,
     incidents::IncidentView,
     next::{self, NextView},
     target::{Found, Typed, no_incident, typed},
     words,
 };
 use crate::{
-    actors::tower::{Part, Seen},
+    actors::tower::Part,
     domain::{
         decision::Decision,
         delivery::{Body, Delivery},
@@ -308,7 +309,7 @@ impl WhyView {
 }
 
 /// The last sign of life, as the first thing that a reader doubts.
-fn last_beat(seen: &Seen, sources: &[String]) -> Option<LinkView> {
+fn last_beat(seen: &Agent, sources: &[String]) -> Option<LinkView> {
     let newest = seen.state.heard.iter().max_by_key(|it| it.last)?;
     let over = sources.get(usize::from(newest.source.0)).map_or("an unknown source", |it| it);
     let seq = seen.state.seq.map(|it| format!(", seq {it}")).unwrap_or_default();

@@ -13,14 +13,14 @@ use super::{
     incident::Severity,
     silence::glob,
     text::Text,
-    watch::{Condition, Subject, agent},
+    watch::{Condition, Spec, Subject, agent},
 };
 
-/// One agent that is to be watched.
+/// One thing that is to be watched.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Agent {
+pub struct Watched {
     pub subject: Arc<Subject>,
-    pub spec: Arc<agent::Spec>,
+    pub spec: Spec,
 }
 
 /// One entry for all agents whose ids it matches. Each is watched from its first beat on.
@@ -37,7 +37,7 @@ pub struct Pattern {
 
 impl Pattern {
     /// The agent of this id, which matches.
-    fn instance(&self, watch: &WatchId) -> Agent {
+    fn instance(&self, watch: &WatchId) -> Watched {
         let subject = Subject {
             watch: watch.clone(),
             name: Text::clean(&watch.name, NAME_BYTES_MAX),
@@ -49,7 +49,7 @@ impl Pattern {
             aliases: Vec::new(),
             group: self.group.clone(),
         };
-        Agent { subject: Arc::new(subject), spec: Arc::clone(&self.spec) }
+        Watched { subject: Arc::new(subject), spec: Spec::Agent(Arc::clone(&self.spec)) }
     }
 }
 
@@ -57,7 +57,7 @@ impl Pattern {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Wanted {
     /// In the order of the files. Ids and aliases are unique over all of them.
-    pub agents: Vec<Agent>,
+    pub watches: Vec<Watched>,
     /// The longest literal first: the first that matches rules.
     pub patterns: Vec<Pattern>,
     /// What holds for every other name.
@@ -67,23 +67,23 @@ pub struct Wanted {
     pub desk: Arc<desk::Settings>,
 }
 
-/// The agents of a registry by the names they go by: an id wins over an alias.
+/// The watches of a registry by the names they go by: an id wins over an alias.
 pub struct Index<'a> {
     wanted: &'a Wanted,
-    by_name: HashMap<&'a str, &'a Agent>,
+    by_name: HashMap<&'a str, &'a Watched>,
 }
 
 impl<'a> Index<'a> {
     /// The entry that declares this name.
-    pub fn declared(&self, name: &str) -> Option<&'a Agent> {
+    pub fn declared(&self, name: &str) -> Option<&'a Watched> {
         self.by_name.get(name).copied()
     }
 
-    /// How an agent that is watched goes on under this registry; none: it ends. Who had no entry goes on as long as
+    /// How a watch goes on under this registry; none: it ends. Who had no entry goes on as long as
     /// it would be taken in now. Whose entry is gone goes on under a pattern alone: `auto_register` waits for a beat.
-    pub fn successor(&self, watch: &WatchId, had_entry: bool) -> Option<Agent> {
+    pub fn successor(&self, watch: &WatchId, had_entry: bool) -> Option<Watched> {
         match self.declared(&watch.name) {
-            Some(agent) => (agent.subject.watch == *watch).then(|| agent.clone()),
+            Some(watched) => (watched.subject.watch == *watch).then(|| watched.clone()),
             None if had_entry => self.wanted.instance(watch),
             None => self.wanted.undeclared(watch),
         }
@@ -104,8 +104,8 @@ impl Diff {
     /// `undeclared`: who is watched under `old` without an entry of its own.
     pub fn between(old: &Wanted, new: &Wanted, undeclared: &[WatchId]) -> Self {
         let taken_in = undeclared.iter().filter_map(|it| old.undeclared(it));
-        let before: BTreeMap<WatchId, Agent> = old
-            .agents
+        let before: BTreeMap<WatchId, Watched> = old
+            .watches
             .iter()
             .cloned()
             .chain(taken_in)
@@ -116,11 +116,11 @@ impl Diff {
         for (watch, known) in &before {
             match index.successor(watch, !known.subject.self_registered) {
                 None => diff.stop.push(watch.clone()),
-                Some(agent) if is_same(known, &agent) => diff.unchanged += 1,
+                Some(watched) if is_same(known, &watched) => diff.unchanged += 1,
                 Some(_) => diff.change.push(watch.clone()),
             }
         }
-        let new = new.agents.iter().map(|it| &it.subject.watch);
+        let new = new.watches.iter().map(|it| &it.subject.watch);
         diff.start = new.filter(|it| !before.contains_key(*it)).cloned().collect();
         diff.start.sort();
         diff
@@ -135,7 +135,7 @@ impl Diff {
 }
 
 /// The line on which it stands does not matter: whoever adds one above changes nobody below.
-fn is_same(one: &Agent, other: &Agent) -> bool {
+fn is_same(one: &Watched, other: &Watched) -> bool {
     let Subject {
         watch,
         name,
@@ -161,34 +161,34 @@ impl Wanted {
     /// The longest interval between beats that any agent may have, of those that are known and those that
     /// may come.
     pub fn longest_interval(&self) -> Option<SignedDuration> {
-        let undeclared = self.patterns.iter().chain(&self.auto_register).map(|it| &it.spec);
-        self.agents.iter().map(|it| &it.spec).chain(undeclared).map(|it| it.interval).max()
+        let undeclared = self.patterns.iter().chain(&self.auto_register).map(|it| it.spec.interval);
+        self.watches.iter().filter_map(|it| it.spec.interval()).chain(undeclared).max()
     }
 
     /// What a name becomes that no entry declares: an instance of the first pattern that matches, else what
     /// `auto_register` says, if it is on.
-    pub fn undeclared(&self, watch: &WatchId) -> Option<Agent> {
+    pub fn undeclared(&self, watch: &WatchId) -> Option<Watched> {
         let anyone = || self.auto_register.as_ref().map(|it| it.instance(watch));
         self.instance(watch).or_else(anyone)
     }
 
-    fn instance(&self, watch: &WatchId) -> Option<Agent> {
+    fn instance(&self, watch: &WatchId) -> Option<Watched> {
         let matching = self.patterns.iter().find(|it| glob(&it.id, &watch.name));
         matching.map(|it| it.instance(watch))
     }
 
     /// The groups that its entries name.
     pub fn groups(&self) -> BTreeSet<&Name> {
-        let agents = self.agents.iter().filter_map(|it| it.subject.group.as_ref());
-        agents.chain(self.patterns.iter().filter_map(|it| it.group.as_ref())).collect()
+        let watches = self.watches.iter().filter_map(|it| it.subject.group.as_ref());
+        watches.chain(self.patterns.iter().filter_map(|it| it.group.as_ref())).collect()
     }
 
     pub fn index(&self) -> Index<'_> {
         let by_alias = self
-            .agents
+            .watches
             .iter()
-            .flat_map(|agent| agent.subject.aliases.iter().map(move |it| (it.as_str(), agent)));
-        let by_id = self.agents.iter().map(|it| (&*it.subject.watch.name, it));
+            .flat_map(|it| it.subject.aliases.iter().map(move |alias| (alias.as_str(), it)));
+        let by_id = self.watches.iter().map(|it| (&*it.subject.watch.name, it));
         Index { wanted: self, by_name: by_alias.chain(by_id).collect() }
     }
 }
@@ -205,7 +205,7 @@ mod tests {
             let (name, rest) = text.split_once('@').unwrap();
             let (line, timeout) = rest.split_once('/').unwrap();
             let seconds = SignedDuration::from_secs;
-            Agent {
+            Watched {
                 subject: Arc::new(Subject {
                     watch: name.parse().unwrap(),
                     name: Text::clean(name, 40),
@@ -217,7 +217,7 @@ mod tests {
                     aliases: Vec::new(),
                     group: None,
                 }),
-                spec: Arc::new(agent::Spec {
+                spec: agent::Spec {
                     interval: seconds(30),
                     timeout: seconds(timeout.parse().unwrap()),
                     first_beat_within: seconds(120),
@@ -227,11 +227,12 @@ mod tests {
                     leave_max: seconds(600),
                     detector: detector::Kind::Fixed,
                     enabled: Arc::from([]),
-                }),
+                }
+                .into(),
             }
         };
         Wanted {
-            agents: agents.split_whitespace().map(agent).collect(),
+            watches: agents.split_whitespace().map(agent).collect(),
             patterns: Vec::new(),
             auto_register: None,
             undeclared_max: 9,
@@ -256,7 +257,7 @@ mod tests {
     #[test]
     fn a_name_leads_to_the_agent_that_has_it_as_id_before_one_that_has_it_as_alias() {
         let mut wanted = wanted("mary@1/90 lisa@2/90");
-        for (agent, aliases) in wanted.agents.iter_mut().zip([vec!["lisa", "m1"], vec!["l1"]]) {
+        for (agent, aliases) in wanted.watches.iter_mut().zip([vec!["lisa", "m1"], vec!["l1"]]) {
             let aliases = aliases.iter().map(|it| it.parse().unwrap()).collect();
             agent.subject = Arc::new(Subject { aliases, ..Subject::clone(&agent.subject) });
         }
@@ -293,7 +294,8 @@ mod tests {
     }
 
     fn wanted_spec(timeout: &str) -> Arc<agent::Spec> {
-        Arc::clone(&wanted(&format!("x@1/{timeout}")).agents[0].spec)
+        let Spec::Agent(spec) = &wanted(&format!("x@1/{timeout}")).watches[0].spec;
+        Arc::clone(spec)
     }
 
     #[test]
@@ -313,12 +315,13 @@ mod tests {
         ] {
             let mut wanted = with(wanted(agents), patterns);
             let aliases = vec!["m1".parse().unwrap()];
-            let subject = Subject { aliases, ..Subject::clone(&wanted.agents[0].subject) };
-            wanted.agents[0].subject = Arc::new(subject);
+            let subject = Subject { aliases, ..Subject::clone(&wanted.watches[0].subject) };
+            wanted.watches[0].subject = Arc::new(subject);
             let agent = wanted.index().successor(&name.parse().unwrap(), had_entry);
             let said = agent.map_or("-".to_owned(), |it| {
                 let how = if it.subject.self_registered { "" } else { " declared" };
-                format!("{}{how}", it.spec.timeout.as_secs())
+                let Spec::Agent(spec) = it.spec;
+                format!("{}{how}", spec.timeout.as_secs())
             });
             assert_eq!(said, expected, "{agents}, {patterns}: {name} {had_entry}");
         }

@@ -13,7 +13,7 @@ use super::{
     incident::Incident,
     silence::Silence,
     text::Text,
-    watch::{Verdict, agent},
+    watch::{self, Verdict},
 };
 
 /// What is known of a watch, as it survives the process.
@@ -23,7 +23,7 @@ pub struct Facts {
     pub epoch: u64,
     /// The newest flip that was committed.
     pub n: u64,
-    pub state: Arc<agent::State>,
+    pub state: Arc<watch::State>,
     /// Nobody declared it: what a restart has of it is all there is.
     pub self_registered: bool,
     /// When the registry dropped it: kept for 24 h, then deleted.

@@ -9,7 +9,7 @@ use crate::{
     domain::{
         id::SourceId,
         text::Text,
-        watch::agent::{Beat, Busy, Progress, Report},
+        watch::beat::{Beat, Busy, Progress, Report},
     },
     wire::beats::{RawBeat, RawBusy, RawProgress, Status},
 };

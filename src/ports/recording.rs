@@ -16,7 +16,7 @@ use super::{
 };
 use crate::domain::{
     id::{Name, SourceId},
-    watch::agent::Beat,
+    watch::beat::Beat,
 };
 
 #[derive(Debug, Clone, PartialEq)]

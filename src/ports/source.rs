@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::Pending;
 use crate::domain::{
     id::{Name, SourceId},
-    watch::agent::Beat,
+    watch::beat::Beat,
 };
 
 /// What became of one beat.

@@ -84,6 +84,6 @@ async fn a_store_that_refuses_starves_nobody_and_the_canary_tells_nobody() {
     assert!(4 <= fed(&house, 30.0).await);
     assert!(house.phone.texts().iter().all(|it| !it.contains("canary")));
     assert!(house.kept(false).await.iter().all(|it| it.watch.kind != Kind::Myself));
-    assert!(house.tower.watches().iter().all(|it| it.subject.watch.kind != Kind::Myself));
+    assert!(house.tower.watches().iter().all(|it| it.subject().watch.kind != Kind::Myself));
     house.stop().await;
 }

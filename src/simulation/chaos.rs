@@ -12,7 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::house::{House, lock, spec, tally};
 use crate::{
-    actors::chaos::Harm,
+    actors::{chaos::Harm, tower::Seen},
     domain::{delivery::Attempt, restart::Intensity},
     ports::store::Fault,
 };
@@ -173,7 +173,7 @@ async fn storm(seed: u64, count: usize, seconds: u32) {
     }
     assert_eq!(seen, truth, "seed {seed}: machines saw what truly was");
     house.assert_book_equals_verdicts().await;
-    assert!(house.tower.watches().iter().all(|it| it.quarantined_since.is_none()));
+    assert!(house.tower.watches().iter().all(|Seen::Agent(it)| it.quarantined_since.is_none()));
     let mut last = BTreeMap::new();
     for told in lock(&house.phone.told).iter() {
         last.insert(told.reference.clone(), told.text.clone());

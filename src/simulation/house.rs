@@ -17,7 +17,7 @@ use crate::{
         context::{Shared, Timing},
         edges::Edge,
         root::{self, Parts},
-        tower::Tower,
+        tower::{Seen, Tower},
     },
     adapters::{clock::MachineClock, store::MemoryStore},
     app::house::{Ground, prepare, raise, take_down},
@@ -27,13 +27,10 @@ use crate::{
         desk, detector,
         id::{Name, Origin, ReceiverId, SourceId, WatchId},
         incident::Severity,
-        registry::{Agent, Pattern, Wanted},
+        registry::{Pattern, Wanted, Watched},
         restart::Intensity,
         text::Text,
-        watch::{
-            Subject,
-            agent::{Beat, Spec},
-        },
+        watch::{self, Subject, agent::Spec, beat::Beat},
         write::Facts,
     },
     ports::{
@@ -224,7 +221,7 @@ impl House {
     /// As after SIGKILL: nothing is said goodbye to; a new house on the same store, after `away`.
     pub(super) async fn crash_and_return(self, away: Duration) -> Self {
         let wanted = self.context.wanted();
-        let names: Vec<&str> = wanted.agents.iter().map(|it| &*it.subject.watch.name).collect();
+        let names: Vec<&str> = wanted.watches.iter().map(|it| &*it.subject.watch.name).collect();
         self.crash_and_find(away, &names).await
     }
 
@@ -279,7 +276,7 @@ impl House {
     }
 
     pub(super) fn verdict(&self, name: &str) -> &'static str {
-        let seen = self.tower.watch(name).expect("it is watched");
+        let Seen::Agent(seen) = self.tower.watch(name).expect("it is watched");
         seen.state.said.word()
     }
 
@@ -321,6 +318,7 @@ impl House {
             .watches()
             .iter()
             .flat_map(|it| {
+                let Seen::Agent(it) = it;
                 let own = it.state.said.condition();
                 let aside =
                     it.quarantined_since.map(|_| crate::domain::watch::Condition::Unwatched);
@@ -341,7 +339,10 @@ impl House {
 fn read_of(names: &[&str], spec: &Arc<Spec>, phone: &Arc<Sink>, hook: &Arc<Sink>) -> Read {
     let agents = names
         .iter()
-        .map(|name| Agent { subject: Arc::new(subject(name)), spec: Arc::clone(spec) })
+        .map(|name| Watched {
+            subject: Arc::new(subject(name)),
+            spec: watch::Spec::Agent(Arc::clone(spec)),
+        })
         .collect();
     let ready = |id: &str, human, sink: &Arc<Sink>| ReadyReceiver {
         id: ReceiverId::new(id),
@@ -355,7 +356,7 @@ fn read_of(names: &[&str], spec: &Arc<Spec>, phone: &Arc<Sink>, hook: &Arc<Sink>
     };
     Read {
         wanted: Arc::new(Wanted {
-            agents,
+            watches: agents,
             patterns: Vec::new(),
             auto_register: Some(Pattern {
                 id: "*".into(),

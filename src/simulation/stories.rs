@@ -2,11 +2,16 @@
 
 use super::house::{BUS, HTTP, House, lock, spec};
 use crate::{
-    domain::write::Facts,
+    actors::tower::Seen,
+    domain::{watch::State, write::Facts},
     ports::store::{Fault, Store},
 };
 use jiff::SignedDuration;
 use std::{sync::atomic::Ordering, time::Duration};
+
+fn beats(State::Agent(state): &State) -> u64 {
+    state.beats
+}
 
 fn names(count: usize) -> Vec<String> {
     (0..count).map(|it| format!("a{it}")).collect()
@@ -181,7 +186,7 @@ async fn a_poison_agent_is_set_aside_alone_and_tried_again() {
     slot.wake();
     house
         .until(60, "quarantine", |it| {
-            it.tower.watch("a2").is_some_and(|it| it.quarantined_since.is_some())
+            it.tower.watch("a2").is_some_and(|Seen::Agent(it)| it.quarantined_since.is_some())
         })
         .await;
     house.pass(1.0).await;
@@ -254,7 +259,7 @@ async fn beats_of_a_fleet_larger_than_one_commit_are_all_stored_in_one_round() {
         }
         house.pass(6.0).await;
     }
-    let stored = house.kept(false).await.iter().filter(|it| it.state.beats == 2).count();
+    let stored = house.kept(false).await.iter().filter(|it| beats(&it.state) == 2).count();
     assert_eq!(stored, 5_100);
     let until = house.store.meta(crate::actors::watches::HEARD_UNTIL).await.expect("it reads");
     assert!(until.is_some());

@@ -9,7 +9,7 @@ use super::{Message, Running};
 use crate::domain::{
     id::{Kind, WatchId},
     incident::Incident,
-    watch::{Cause, Condition, Flip, Verdict, agent},
+    watch::{Cause, Condition, Flip, Verdict},
 };
 
 /// Watches compared per slice, so that nothing else waits long.
@@ -66,9 +66,7 @@ impl Running {
 
 fn removal(incident: &Incident, now: Timestamp) -> Flip {
     let verdict = |condition| match (incident.watch.kind, incident.condition) {
-        (Kind::Agent, trouble) if trouble != Condition::Unwatched => {
-            Verdict::Agent(agent::Verdict::Waiting)
-        }
+        (Kind::Agent, trouble) if trouble != Condition::Unwatched => Verdict::unknown(Kind::Agent),
         (Kind::Agent | Kind::Source | Kind::Receiver | Kind::Myself, _) => Verdict::Part(condition),
     };
     Flip {

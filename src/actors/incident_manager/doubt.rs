@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use super::Running;
 use crate::domain::{
     id::{Kind, WatchId},
-    watch::{Condition, Flip, agent::Verdict},
+    watch::{Condition, Flip, Spec, State, agent::Verdict},
 };
 
 impl Running {
@@ -24,7 +24,8 @@ impl Running {
         match watch.kind {
             Kind::Agent => context.slots.by_watch(watch).is_some_and(|slot| {
                 let view = slot.view();
-                let (shown, _) = view.spec.shown(&view.state, context.clock.now());
+                let (Spec::Agent(spec), State::Agent(state)) = (view.spec, view.state);
+                let (shown, _) = spec.shown(&state, context.clock.now());
                 shown == Verdict::Late || shown.condition().is_some_and(Condition::explains)
             }),
             Kind::Source | Kind::Receiver | Kind::Myself => {

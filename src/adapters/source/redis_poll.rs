@@ -19,7 +19,7 @@ use super::{Hearing, PROOF_WITHIN, RETRY_AFTER, chain, due, redis::client};
 use crate::{
     domain::{
         id::{Name, SourceId},
-        watch::agent::Beat,
+        watch::beat::Beat,
     },
     ports::{
         Pending, beats,

@@ -13,7 +13,10 @@ use crate::domain::{
     history::{BeatRecord, Deafness, Entry, KEPT_SINCE},
     id::{Kind, WatchId},
     silence::Target,
-    watch::agent::{Before, Busy, Notable, Report},
+    watch::{
+        agent::{Before, Notable},
+        beat::{Busy, Report},
+    },
     write::{Facts, Write},
 };
 

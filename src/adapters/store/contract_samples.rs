@@ -15,7 +15,8 @@ use crate::domain::{
     text::Text,
     watch::{
         Cause, Condition, Subject, Verdict,
-        agent::{self, Beat, Busy, Heard, Lease, Progress, Report},
+        agent::{self, Heard, Lease},
+        beat::{Beat, Busy, Progress, Report},
     },
     write::{Facts, FlipRecord, Outcome, Write},
 };
@@ -216,7 +217,7 @@ pub(super) fn facts(watch: &WatchId, n: u64) -> Facts {
         watch: watch.clone(),
         epoch: u64::MAX - 1,
         n,
-        state: Arc::new(state),
+        state: Arc::new(state.into()),
         self_registered: true,
         removed_at: None,
     }

@@ -20,18 +20,18 @@ use serde::{
     ser::{SerializeMap, SerializeTuple},
 };
 
-use super::columns::{Garbled, text, watch};
+use super::columns::{self, Garbled, text};
 use crate::domain::{
     alert::group::Group,
     delivery::{Body, Button, Event, Message, Span},
     detector::Rhythm,
-    id::{DeliveryId, GroupId, IncidentId, Name, Origin, ReceiverId, SourceId, WatchId},
+    id::{DeliveryId, GroupId, IncidentId, Kind, Name, Origin, ReceiverId, SourceId, WatchId},
     incident::{Acknowledgement, Digest, Ending, Flapping, Hold, Incident, Severity, Step, Unrest},
     silence::{Silence, Target},
     text::Text,
     watch::{
-        Cause, Condition, Subject,
-        agent::{self, Beat, Before, Broken, Busy, Heard, Lease, Notable, Progress, Report, State},
+        self, Cause, Condition, Subject,
+        beat::{Beat, Busy, Progress, Report},
     },
 };
 
@@ -49,6 +49,26 @@ pub(super) fn json<T: Stored>(value: &T) -> Result<String, serde_json::Error> {
 
 pub(super) fn from_json<T: Stored>(text: &str) -> Result<T, Garbled> {
     serde_json::from_str::<In<T>>(text).map(|it| it.0).map_err(|error| Garbled(error.to_string()))
+}
+
+/// The facts of a watch; whose they are is not written among them.
+///
+/// # Errors
+/// As [`json`].
+pub(super) fn state_json(state: &watch::State) -> Result<String, serde_json::Error> {
+    match state {
+        watch::State::Agent(state) => json(state),
+    }
+}
+
+/// Facts of a watch of this kind.
+pub(super) fn state(kind: Kind, text: &str) -> Result<watch::State, Garbled> {
+    match kind {
+        Kind::Agent => from_json(text).map(watch::State::Agent),
+        Kind::Source | Kind::Receiver | Kind::Myself => {
+            Err(Garbled(format!("a {} keeps no facts", kind.word())))
+        }
+    }
 }
 
 /// The word of the code that is written so: the domain holds such words as `&'static str`.
@@ -293,6 +313,8 @@ macro_rules! choice {
     };
 }
 
+mod agent;
+
 plain!(bool, u8, u32, u64, usize, f32, f64, String, Timestamp, SignedDuration);
 
 stands_for! {
@@ -302,7 +324,7 @@ stands_for! {
     Name as String: |it| it.as_str(), |it| {
         it.parse().map_err(|bad: crate::domain::id::BadName| bad.to_string())
     };
-    WatchId as String: |it| it.to_string(), |it| watch(&it).map_err(|bad| bad.0);
+    WatchId as String: |it| it.to_string(), |it| columns::watch(&it).map_err(|bad| bad.0);
     ReceiverId as String: |it| it.0.as_ref(), |it| Ok(Self::new(&it));
     IncidentId as u64: |it| it.0, |it| Ok(Self(it));
     GroupId as u64: |it| it.0, |it| Ok(Self(it));
@@ -428,43 +450,8 @@ choice!(ButtonRow as "Button" of Button {
     GotIt,
 });
 
-choice!(AgentVerdictRow as "agent::Verdict" of agent::Verdict {
-    Down, Failed, Overrun, Stalled, Looping, Degraded, Late, Up, Waiting, Leaving, Paused, Blind,
-});
-record!(State {
-    watched_since,
-    last,
-    heard,
-    rhythm,
-    report,
-    reported_at,
-    task,
-    progress,
-    progress_at,
-    repeats,
-    lease,
-    lease_spent,
-    metadata,
-    seq,
-    skew,
-    malformed,
-    beats,
-    paused,
-    not_before,
-    pending,
-    said,
-    said_since,
-    deadline,
-    broken,
-    working_since,
-});
-record!(Heard { source, last, steady });
 record!(Rhythm { count, mean, variance, longest, recent });
-record!(Lease { op, until });
-record!(Broken { down, failed, overrun, stalled });
 record!(Beat { at, source, report, claimed, seq, task, progress, busy, metadata, run, malformed });
-record!(Notable<Arc<str>> { at, source, report, busy, advanced, before });
-record!(Before<Arc<str>> { last, advanced, over, rhythm });
 choice!(ReportRow as "Report" of Report {
     Alive,
     Working,
@@ -502,7 +489,7 @@ mod tests {
         }
         assert!(from_json::<Step>(r#"{"to":[]}"#).unwrap_err().0.contains("after"));
         assert!(from_json::<Condition>(r#""merry""#).unwrap_err().0.contains("merry"));
-        assert!(watch("ghost/x").is_err());
-        assert!(watch("mary").is_err());
+        assert!(columns::watch("ghost/x").is_err());
+        assert!(columns::watch("mary").is_err());
     }
 }

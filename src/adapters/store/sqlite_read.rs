@@ -11,7 +11,7 @@ use rusqlite::{
 use super::{
     REFERENCES_MAX,
     columns::{self, Garbled, OUR_OWN_CLOCK, moment, nanos},
-    rows::{Stored, from_json},
+    rows::{self, Stored, from_json},
 };
 use crate::{
     domain::{
@@ -309,11 +309,12 @@ fn detail<T: Stored>(row: &Row<'_>) -> Result<T, Garbled> {
 }
 
 fn facts(row: &Row<'_>) -> Result<Facts, Garbled> {
+    let watch = watch(row, 0)?;
     Ok(Facts {
-        watch: watch(row, 0)?,
+        state: Arc::new(rows::state(watch.kind, &column::<String>(row, 3)?)?),
+        watch,
         epoch: number(row, 1)?,
         n: number(row, 2)?,
-        state: from_json(&column::<String>(row, 3)?)?,
         self_registered: column(row, 5)?,
         removed_at: column::<Option<i64>>(row, 4)?.map(moment),
     })

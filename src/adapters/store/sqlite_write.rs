@@ -7,7 +7,7 @@ use super::{
     ROW_BYTES_MAX,
     columns::{OUR_OWN_CLOCK, nanos, verdict_word},
     fence::{Fences, Pass},
-    rows::{Stored, json},
+    rows::{self, Stored, json},
 };
 use crate::{
     domain::{
@@ -138,7 +138,7 @@ fn facts(connection: &Connection, facts: &Facts) -> rusqlite::Result<()> {
         n.cast_signed(),
         removed_at.map(nanos),
         self_registered,
-        detail(state)?,
+        written(rows::state_json(state))?,
     ]))
 }
 
@@ -320,8 +320,11 @@ fn run(rows: rusqlite::Result<usize>) -> rusqlite::Result<()> {
 }
 
 fn detail<T: Stored>(value: &T) -> rusqlite::Result<String> {
-    let text =
-        json(value).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
+    written(json(value))
+}
+
+fn written(json: serde_json::Result<String>) -> rusqlite::Result<String> {
+    let text = json.map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
     bounded(&text)?;
     Ok(text)
 }

@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use crate::domain::{
     id::{IncidentId, Kind},
     incident::{Ending, Incident},
-    watch::{Cause, Condition, Flip, Verdict},
+    watch::{Cause, Condition, Flip},
 };
 
 /// What a flip does to the incidents of its watch.
@@ -56,9 +56,7 @@ pub fn rule<'a>(
 /// removed ends altogether.
 pub fn governs(flip: &Flip, condition: Condition) -> bool {
     let one_voice = flip.subject.watch.kind != Kind::Agent;
-    flip.cause == Cause::Removed
-        || one_voice
-        || is_of_agents(condition) == matches!(flip.to, Verdict::Agent(_))
+    flip.cause == Cause::Removed || one_voice || is_of_agents(condition) != flip.to.is_of_part()
 }
 
 /// Whether agents say so of themselves; the rest is said by parts of atalaya.

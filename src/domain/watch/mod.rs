@@ -1,13 +1,17 @@
 //! What is watched: the closed enums over the kinds, and the one output of every machine, a [`Flip`].
 
 pub mod agent;
+pub mod beat;
+mod machine;
 
 use std::{fmt, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
 
+pub use machine::{Change, Effects, Signal, Spec, State, Wake};
+
 use super::{
-    id::{Name, Origin, ReceiverId, WatchId},
+    id::{Kind, Name, Origin, ReceiverId, WatchId},
     incident::Severity,
     text::Text,
 };
@@ -159,6 +163,14 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// What is said of a watch of this kind when nothing is known of it: never heard, or no longer watched.
+    pub fn unknown(kind: Kind) -> Self {
+        match kind {
+            Kind::Agent => Self::Agent(agent::Verdict::Waiting),
+            Kind::Source | Kind::Receiver | Kind::Myself => Self::Part(None),
+        }
+    }
+
     /// The trouble it stands for, if any.
     pub fn condition(self) -> Option<Condition> {
         match self {
@@ -172,6 +184,14 @@ impl Verdict {
             Self::Agent(verdict) => verdict.word(),
             Self::Part(Some(condition)) => condition.word(),
             Self::Part(None) => "up",
+        }
+    }
+
+    /// Whether it is about a part of atalaya (its watch of something too), not about what people have watched.
+    pub fn is_of_part(self) -> bool {
+        match self {
+            Self::Agent(_) => false,
+            Self::Part(_) => true,
         }
     }
 

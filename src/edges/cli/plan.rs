@@ -15,11 +15,8 @@ use crate::{
         alert::wording::written,
         id::{Origin, WatchId},
         incident::Severity,
-        registry::{Agent, Diff, Wanted},
-        watch::{
-            Condition,
-            agent::{Spec, Verdict},
-        },
+        registry::{Diff, Wanted, Watched},
+        watch::{Condition, Spec, agent::Verdict},
     },
 };
 
@@ -100,7 +97,7 @@ impl Plan {
         plan
     }
 
-    fn page(&mut self, wanted: &Wanted, agent: &Agent) {
+    fn page(&mut self, wanted: &Wanted, agent: &Watched) {
         if agent.subject.severity_of(Condition::Down) != Severity::Critical {
             return;
         }
@@ -188,9 +185,9 @@ fn patterns(old: &Wanted, new: &Wanted) -> Vec<Change> {
 
 /// The file that declares everything, if it is one file.
 fn one_file(wanted: &Wanted) -> Option<String> {
-    let agents = wanted.agents.iter().map(|it| &it.subject.origin);
+    let watches = wanted.watches.iter().map(|it| &it.subject.origin);
     let patterns = wanted.patterns.iter().chain(&wanted.auto_register).map(|it| &it.origin);
-    let mut files = agents.chain(patterns).filter_map(|it| match it {
+    let mut files = watches.chain(patterns).filter_map(|it| match it {
         Origin::File { path, .. } => Some(path),
         Origin::Default(_) => None,
     });
@@ -198,8 +195,9 @@ fn one_file(wanted: &Wanted) -> Option<String> {
     files.all(|it| it == first).then(|| first.to_string())
 }
 
-fn start(agent: &Agent) -> Change {
-    let then = format!("down if not heard by {} after", written(agent.spec.first_beat_within));
+fn start(agent: &Watched) -> Change {
+    let Spec::Agent(spec) = &agent.spec;
+    let then = format!("down if not heard by {} after", written(spec.first_beat_within));
     line("start", &agent.subject.watch, "start".to_owned(), then)
 }
 
@@ -209,7 +207,7 @@ fn stop(watch: &WatchId, alive: Option<&AgentView>) -> Change {
     line("stop", watch, "stop".to_owned(), then)
 }
 
-fn change(before: &Agent, after: &Agent, down: Option<SignedDuration>) -> Change {
+fn change(before: &Watched, after: &Watched, down: Option<SignedDuration>) -> Change {
     let then = down.map(|it| format!("DOWN {} after apply unless it beats", written(it)));
     line("change", &after.subject.watch, differences(before, after), then.unwrap_or_default())
 }
@@ -219,18 +217,22 @@ fn line(what: &'static str, watch: &WatchId, how: String, then: String) -> Chang
 }
 
 /// How soon after the edit the agent would be down by it, if it is well now and its new limit is past.
-fn down_after(agent: &AgentView, spec: &Spec, now: Timestamp) -> Option<SignedDuration> {
+fn down_after(
+    agent: &AgentView,
+    Spec::Agent(spec): &Spec,
+    now: Timestamp,
+) -> Option<SignedDuration> {
     let well = [Verdict::Up, Verdict::Late].iter().any(|it| it.word() == agent.verdict);
     let silent = now.duration_since(agent.last_beat.filter(|_| well)?);
     (spec.timeout < silent).then_some(spec.interval + RELOAD_RESPITE)
 }
 
-fn differences(before: &Agent, after: &Agent) -> String {
-    let (old, new) = (&before.spec, &after.spec);
+fn differences(before: &Watched, after: &Watched) -> String {
+    let (Spec::Agent(old), Spec::Agent(new)) = (&before.spec, &after.spec);
     let length = |it: SignedDuration| written(it);
     let maybe = |it: Option<SignedDuration>| it.map_or_else(|| "off".to_owned(), written);
     let group =
-        |it: &Agent| it.subject.group.as_ref().map_or("none".to_owned(), ToString::to_string);
+        |it: &Watched| it.subject.group.as_ref().map_or("none".to_owned(), ToString::to_string);
     let times = |it: Option<u32>| it.map_or_else(|| "off".to_owned(), |it| it.to_string());
     let pairs = [
         ("interval", length(old.interval), length(new.interval)),
@@ -283,13 +285,13 @@ pub(super) mod tests {
             desk, detector,
             id::{Kind, ReceiverId, SourceId},
             text::Text,
-            watch::Subject,
+            watch::{Subject, agent},
         },
         edges::cli::render::tests::{at, mary, scene},
     };
 
     pub(in crate::edges::cli) fn wanted(agents: &[(&str, u32, i64)]) -> Wanted {
-        let agent = |(name, line, timeout): &(&str, u32, i64)| Agent {
+        let agent = |(name, line, timeout): &(&str, u32, i64)| Watched {
             subject: Arc::new(Subject {
                 watch: WatchId::new(Kind::Agent, name),
                 name: Text::clean(name, 40),
@@ -301,7 +303,7 @@ pub(super) mod tests {
                 aliases: Vec::new(),
                 group: None,
             }),
-            spec: Arc::new(Spec {
+            spec: agent::Spec {
                 interval: SignedDuration::from_secs(30),
                 timeout: SignedDuration::from_secs(*timeout),
                 first_beat_within: SignedDuration::from_mins(2),
@@ -311,10 +313,11 @@ pub(super) mod tests {
                 leave_max: SignedDuration::from_mins(10),
                 detector: detector::Kind::Fixed,
                 enabled: Arc::new([SourceId(0)]),
-            }),
+            }
+            .into(),
         };
         Wanted {
-            agents: agents.iter().map(agent).collect(),
+            watches: agents.iter().map(agent).collect(),
             patterns: Vec::new(),
             auto_register: None,
             undeclared_max: 9,

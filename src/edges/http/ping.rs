@@ -20,7 +20,7 @@ use crate::{
     control::Took,
     domain::{
         id::{BadName, Name},
-        watch::agent::{Beat, Report},
+        watch::beat::{Beat, Report},
     },
     wire::pings::{self, Action, BadRid},
 };

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    Beat, Broken, Busy, Heard, Lease, PENDING_MAX, Progress, Report, Spec, State, Verdict, Wake,
+    Beat, Broken, Busy, Heard, Lease, Progress, Report, Spec, State, Verdict, Wake, push_pending,
 };
 use crate::domain::{
     hearing::{Hearing, after},
@@ -293,20 +293,5 @@ fn remember(heard: &mut Vec<Heard>, source: SourceId, at: Timestamp, timeout: Si
     }
     if heard.first().is_none_or(|it| it.source != source) {
         heard.sort_by_key(|it| std::cmp::Reverse(it.last));
-    }
-}
-
-/// Beyond the bound the newest takes the place of the one before it, but never of the only word of a failure.
-fn push_pending(pending: &mut Vec<Beat>, beat: Beat) {
-    if pending.len() < PENDING_MAX {
-        pending.push(beat);
-        return;
-    }
-    let spare = pending.iter().rposition(|it| !matches!(it.report, Report::Fail { .. }));
-    if let Some(place) = spare {
-        pending.remove(place);
-        pending.push(beat);
-    } else if let Some(newest) = pending.last_mut() {
-        *newest = beat;
     }
 }

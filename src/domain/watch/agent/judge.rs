@@ -10,7 +10,7 @@ use crate::domain::{
     hearing::{Ears, Hearing, Proof, RESPITE, Stretch, after, extend},
     id::SourceId,
     text::Text,
-    watch::Cause,
+    watch::{self, Cause},
 };
 
 /// Changes in one silence: a blindness per remembered period, back and forth, and three broken promises.
@@ -326,7 +326,8 @@ impl Judge<'_> {
             return;
         }
         let at = at.max(self.state.said_since);
-        self.changes.push(Change { from, to, at, cause });
+        let said = watch::Verdict::Agent;
+        self.changes.push(Change { from: said(from), to: said(to), at, cause });
         self.state.said = to;
         self.state.said_since = at;
     }

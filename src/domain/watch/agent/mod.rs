@@ -28,7 +28,11 @@ pub use self::notable::{Before, Notable, STANDSTILL_PART};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Cause, Condition};
+use super::{
+    Condition,
+    beat::{Beat, Busy, Progress, Report, push_pending},
+    machine::{Change, Effects, Signal, Wake},
+};
 use crate::domain::{detector, id::SourceId, text::Text};
 
 /// What the registry promises about one agent.
@@ -46,99 +50,6 @@ pub struct Spec {
     pub detector: detector::Kind,
     /// All sources that are switched on: judges a watch that was never heard.
     pub enabled: Arc<[SourceId]>,
-}
-
-/// What an agent says of itself, as the door understood it.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum Report {
-    /// Only that it lives (no status, or one that says nothing else: `ok`, `alive`).
-    #[default]
-    Alive,
-    Working,
-    /// Stops the progress clock until it says another word of its work; `Alive` and `Success` are none.
-    Idle,
-    /// `degraded`, `error`, `critical`: its own word.
-    Degraded(Text),
-    /// `stopping`: silence is expected.
-    Stopping,
-    /// A run began (`/start`): ends an overrun, not a failure.
-    Start,
-    /// A run or a step ended well (`/ping/x`, `/0`): ends a failure; with a run id an overrun too.
-    Success,
-    /// `/fail`, or an exit code other than 0.
-    Fail {
-        exit: Option<u8>,
-    },
-    /// `/log`: proves life, changes nothing else.
-    Log,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Progress {
-    /// A number that only grows; a smaller one than before is a restart of the agent and counts as progress.
-    Count(u64),
-    /// Opaque: a change is progress, the same again counts for `loop_after`.
-    Digest(Arc<str>),
-}
-
-/// What a beat says of the lease.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum Busy {
-    /// Nothing was said: the lease stays.
-    #[default]
-    Keep,
-    /// `"busy": null`
-    End,
-    Until {
-        op: Text,
-        for_: SignedDuration,
-    },
-}
-
-/// One sign of life.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Beat {
-    /// When it counts: the time of receipt; for a polled source the stamp that changed, clamped to now.
-    pub at: Timestamp,
-    pub source: SourceId,
-    pub report: Report,
-    /// What the sender's clock said; recorded, shown as skew beyond 30 s, decides nothing.
-    pub claimed: Option<Timestamp>,
-    pub seq: Option<u64>,
-    /// None: nothing said. `Some(None)`: no task any more.
-    pub task: Option<Option<Text>>,
-    pub progress: Option<Progress>,
-    pub busy: Busy,
-    /// JSON object as text, 8 KiB at most; replaces the one before.
-    pub metadata: Option<Arc<str>>,
-    /// Which run (`rid`) of a start/success/fail ping.
-    pub run: Option<Arc<str>>,
-    /// The payload, or a field of it, could not be read: counted. What could be read holds.
-    pub malformed: bool,
-}
-
-impl Beat {
-    /// A plain sign of life.
-    pub fn plain(at: Timestamp, source: SourceId) -> Self {
-        Self {
-            at,
-            source,
-            report: Report::Alive,
-            claimed: None,
-            seq: None,
-            task: None,
-            progress: None,
-            busy: Busy::Keep,
-            metadata: None,
-            run: None,
-            malformed: false,
-        }
-    }
-
-    /// A sign of life of which nothing could be read.
-    pub fn unreadable(at: Timestamp, source: SourceId) -> Self {
-        Self { report: Report::Log, malformed: true, ..Self::plain(at, source) }
-    }
 }
 
 /// Verdicts, worst first (docs/BEHAVIOUR.md 3).
@@ -203,47 +114,6 @@ impl Verdict {
     }
 }
 
-/// What the machine is told besides beats.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Signal {
-    Beat(Beat),
-    Pause {
-        by: Text,
-    },
-    Resume {
-        by: Text,
-    },
-    /// The Spec was swapped; a resolve that it causes reads "settings changed", and `down` comes
-    /// not before reload + interval + 5 s.
-    Reloaded,
-    /// Nothing happened except time (or the hearing changed).
-    Tick,
-}
-
-/// One change of verdict, before it is numbered by the slot.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Change {
-    pub from: Verdict,
-    pub to: Verdict,
-    pub at: Timestamp,
-    pub cause: Cause,
-}
-
-/// What follows from a signal.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Effects {
-    pub changes: Vec<Change>,
-    /// A verdict hangs on these sources proving that they could hear after this moment.
-    pub need: Option<(Timestamp, Vec<SourceId>)>,
-}
-
-/// Whether the actor has anything to decide after a beat.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wake {
-    No,
-    Yes,
-}
-
 /// How often beats come over one source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Heard {
@@ -304,9 +174,6 @@ pub struct Broken {
     pub overrun: Option<Timestamp>,
     pub stalled: Option<Timestamp>,
 }
-
-/// Beats that wait for a verdict; beyond that the newest replaces the one before it.
-pub const PENDING_MAX: usize = 64;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {
@@ -369,6 +236,22 @@ impl State {
             // The next look sets the true one.
             deadline: Some(now),
             ..Self::new(self.watched_since)
+        }
+    }
+
+    /// A watch that comes back: what it is like is known, that it lives it has to show anew.
+    #[must_use]
+    pub fn returned(&self, now: Timestamp) -> Self {
+        Self {
+            rhythm: self.rhythm.clone(),
+            progress: self.progress.clone(),
+            task: self.task.clone(),
+            metadata: self.metadata.clone(),
+            seq: self.seq,
+            beats: self.beats,
+            malformed: self.malformed,
+            paused: self.paused,
+            ..Self::new(now)
         }
     }
 }

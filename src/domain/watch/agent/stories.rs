@@ -5,7 +5,10 @@ use super::{
     tower::{AGENT, Tower, Way, beat, check, check_with, plainly, second, signal, spec},
     *,
 };
-use crate::domain::hearing::{Hearing, Source};
+use crate::domain::{
+    hearing::{Hearing, Source},
+    watch::beat::PENDING_MAX,
+};
 
 #[test]
 fn silence_strictly_longer_than_the_timeout_is_down() {

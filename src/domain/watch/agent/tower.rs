@@ -1,7 +1,10 @@
 //! A world of one agent and two sources, driven by words: what the stories and properties are told in.
 
 use super::*;
-use crate::domain::hearing::{Hearing, Source};
+use crate::domain::{
+    hearing::{Hearing, Source},
+    watch::Cause,
+};
 
 /// How beats reach the machine.
 #[derive(Clone, Copy, PartialEq)]
