@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use super::{context::lock, slot::epoch_after};
 use crate::domain::{
-    id::{Origin, WatchId},
+    id::WatchId,
     text::Text,
     watch::{Cause, Condition, Flip, Subject, Verdict},
 };
@@ -32,7 +32,7 @@ struct Entry {
 impl Entry {
     fn new(watch: &WatchId, at: Timestamp) -> Self {
         Self {
-            subject: Arc::new(subject(watch)),
+            subject: Arc::new(Subject::of_part(watch)),
             trouble: None,
             since: at,
             detail: Text::clean("", 1),
@@ -160,20 +160,6 @@ impl Board {
     /// How it is; none when nothing was said of it in this run.
     pub fn trouble(&self, watch: &WatchId) -> Option<Option<Condition>> {
         lock(&self.known).entries.get(watch).filter(|entry| entry.said).map(|entry| entry.trouble)
-    }
-}
-
-fn subject(watch: &WatchId) -> Subject {
-    Subject {
-        watch: watch.clone(),
-        name: Text::clean(&watch.to_string(), 60),
-        origin: Origin::Default("a part of atalaya"),
-        notify: Vec::new(),
-        severity: Vec::new(),
-        self_registered: false,
-        timeout: None,
-        aliases: Vec::new(),
-        group: None,
     }
 }
 

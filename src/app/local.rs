@@ -1,15 +1,22 @@
 //! Local: what the command line does without a daemon, done with the configuration.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use jiff::SignedDuration;
 
 use super::{
     daemon::{self, NotStarted, Start},
     doctor, logging,
 };
 use crate::{
+    adapters::store::read_history,
     config::{self, Environment, Place, Report, Sources},
-    domain::registry::Wanted,
+    domain::{history::History, registry::Wanted},
     edges::cli::local::{Checked, Examined, Files, Finding, Local, Reach, Which},
+    ports::chain,
     wire,
 };
 
@@ -113,6 +120,25 @@ impl Local for Here {
         let reading = config::read(&self.sources(files, false));
         let registry = reading.registry.map_err(|report: Report| report.to_string())?;
         Ok(Wanted::clone(&registry.wanted))
+    }
+
+    fn history(
+        &self,
+        config: Option<&Path>,
+        length: SignedDuration,
+    ) -> Result<(History, Vec<Arc<str>>), String> {
+        let files = Files { config: config.map(Path::to_owned), registry: None };
+        let reading = config::read(&self.sources(&files, true));
+        let daemon = reading.daemon.map_err(|report| report.to_string())?;
+        let path = &daemon.store.path;
+        if !path.exists() {
+            return Err(format!(
+                "there is no store at {}: no daemon of this configuration ran yet (--config names another)",
+                path.display()
+            ));
+        }
+        let history = read_history(path, length).map_err(|error| chain(&error))?;
+        Ok((history, daemon.sources().iter().map(|it| Arc::from(it.name)).collect()))
     }
 
     fn schema(&self, which: Which) -> String {

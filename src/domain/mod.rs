@@ -15,6 +15,7 @@ pub mod incident;
 pub mod maintenance;
 pub mod outbox;
 pub mod registry;
+pub mod replay;
 pub mod restart;
 pub mod silence;
 pub mod text;

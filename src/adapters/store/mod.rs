@@ -24,7 +24,7 @@ use jiff::SignedDuration;
 
 pub use self::{
     memory::MemoryStore,
-    sqlite::SqliteStore,
+    sqlite::{SqliteStore, read_history},
     sqlite_file::{free_bytes, look},
 };
 

@@ -8,9 +8,12 @@
 //! So a fault that has passed (a disk with room again, a lock let go) needs no restart, and a caller that
 //! went away before its turn leaves nothing behind its successor's back.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use rusqlite::Connection;
 use tokio::{
     sync::{Mutex, OwnedMutexGuard},
@@ -64,6 +67,21 @@ struct Writer {
     checked: bool,
     /// Which file was opened first: another one in its place knows nothing of what is open.
     opened: Option<(u64, u64)>,
+}
+
+/// The last `length` of what a store's file knows, read beside the process that may be writing it.
+///
+/// # Errors
+/// When the file is missing, is not ours, or is of an older or newer atalaya.
+pub fn read_history(path: &Path, length: SignedDuration) -> Result<History, StoreError> {
+    let beats_max = Retention::default().beats_max;
+    let read = || -> Result<History, Trouble> {
+        let connection = sqlite_file::open_foreign_reader(path)?;
+        let newest = sqlite_read::opened(&connection)?.life_stamp.unwrap_or(Timestamp::MIN);
+        let since = newest.checked_sub(length).unwrap_or(Timestamp::MIN);
+        Ok(sqlite_read::history(&connection, since, beats_max)?.0)
+    };
+    read().map_err(|trouble| told("read the history", trouble, path))
 }
 
 type Done<T> = Result<T, StoreError>;
@@ -364,7 +382,7 @@ impl Store for SqliteStore {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command, time::Duration};
+    use std::{fs, os::unix::fs::PermissionsExt, process::Command, time::Duration};
 
     use tokio::time::timeout;
 
@@ -466,6 +484,24 @@ mod tests {
         let error = refused(&SqliteStore::new(file.path())).await;
         told(&error, Fault::NewerSchema, &["newer atalaya", "schema is 9", "up to 3"]);
         assert_eq!(fs::read(file.path()).unwrap(), before);
+    }
+
+    #[tokio::test]
+    async fn history_is_read_beside_the_writer_and_of_our_own_schema_alone() {
+        let file = File::new();
+        let hour = SignedDuration::from_hours(1);
+        let absent = read_history(&file.path(), hour).expect_err("there is none");
+        assert!(!file.path().exists(), "{absent}");
+        let store = file.store();
+        stand(&*store, vec![Write::Flip(flip(&mary(), 1, 0))]).await;
+        let history = read_history(&file.path(), hour).unwrap();
+        assert_eq!((history.until, history.flips.len()), (at(0), 1));
+        stand(&*store, vec![Write::Flip(flip(&mary(), 2, 0))]).await;
+        drop(store);
+        assert_eq!(read_history(&file.path(), hour).unwrap().flips.len(), 2, "without a writer");
+        file.sql("DELETE FROM refinery_schema_history WHERE version = 3");
+        let older = read_history(&file.path(), hour).expect_err("an older schema");
+        told(&older, Fault::Other, &["start the daemon of this version once", "atalaya.db"]);
     }
 
     #[tokio::test]

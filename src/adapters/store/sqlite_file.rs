@@ -51,6 +51,8 @@ pub(super) enum Trouble {
     Damaged(String),
     #[error("its schema is {found}, this one knows up to {known}")]
     Newer { found: i64, known: i64 },
+    #[error("its schema is {found}, this one needs {known}: start the daemon of this version once")]
+    Older { found: i64, known: i64 },
     #[error("it is the database of another program ({0:#x}), left untouched: name another file")]
     Foreign(i64),
     /// What is written would be lost with the last handle on it.
@@ -123,6 +125,15 @@ pub fn free_bytes(path: &Path) -> Option<u64> {
     statvfs(place).ok().map(|it| it.f_bavail.saturating_mul(it.f_frsize))
 }
 
+/// Opens a file that another process may be writing, to read it and nothing else.
+pub(super) fn open_foreign_reader(path: &Path) -> Result<Connection, Trouble> {
+    let connection = open(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    let runner = runner()?;
+    let found = refuse_foreign(&connection, &runner)?;
+    let known = newest(&runner);
+    if found < known { Err(Trouble::Older { found, known }) } else { Ok(connection) }
+}
+
 /// Which file lies at the path: device and number; none where there is none.
 pub(super) fn identity(path: &Path) -> Option<(u64, u64)> {
     fs::metadata(path).ok().map(|it| (it.dev(), it.ino()))
@@ -158,11 +169,17 @@ fn runner() -> Result<Runner, Trouble> {
     Ok(Runner::new(&migrations?))
 }
 
-fn refuse_foreign(connection: &Connection, runner: &Runner) -> Result<(), Trouble> {
+/// The newest migration that is known.
+fn newest(runner: &Runner) -> i64 {
+    runner.get_migrations().iter().map(|it| i64::from(it.version())).max().unwrap_or(0)
+}
+
+/// The schema's version; 0 of a file without tables.
+fn refuse_foreign(connection: &Connection, runner: &Runner) -> Result<i64, Trouble> {
     let tables: i64 =
         connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     if tables == 0 {
-        return Ok(());
+        return Ok(0);
     }
     let has_history: bool = connection.query_row(
         "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = ?1)",
@@ -181,8 +198,8 @@ fn refuse_foreign(connection: &Connection, runner: &Runner) -> Result<(), Troubl
         [],
         |row| row.get(0),
     )?;
-    let known = runner.get_migrations().iter().map(|it| i64::from(it.version())).max().unwrap_or(0);
-    if known < found { Err(Trouble::Newer { found, known }) } else { Ok(()) }
+    let known = newest(runner);
+    if known < found { Err(Trouble::Newer { found, known }) } else { Ok(found) }
 }
 
 fn check_pages(connection: &Connection, path: &Path) -> Result<(), Trouble> {
@@ -235,7 +252,9 @@ fn fault(trouble: &Trouble, path: &Path) -> Fault {
     match trouble {
         Trouble::Newer { .. } => Fault::NewerSchema,
         Trouble::Damaged(_) => Fault::Damaged,
-        Trouble::Foreign(_) | Trouble::Moved | Trouble::CutOff => Fault::Other,
+        Trouble::Older { .. } | Trouble::Foreign(_) | Trouble::Moved | Trouble::CutOff => {
+            Fault::Other
+        }
         Trouble::File(error) => file_fault(error),
         Trouble::Sqlite(error) => sqlite_fault(error, path),
         // refinery wraps SQLite's error.

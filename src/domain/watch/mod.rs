@@ -275,6 +275,21 @@ pub struct Subject {
 }
 
 impl Subject {
+    /// Of a part of atalaya itself: a source, a receiver, the registry, the store.
+    pub fn of_part(watch: &WatchId) -> Self {
+        Self {
+            watch: watch.clone(),
+            name: Text::clean(&watch.to_string(), 60),
+            origin: Origin::Default("a part of atalaya"),
+            notify: Vec::new(),
+            severity: Vec::new(),
+            self_registered: false,
+            timeout: None,
+            aliases: Vec::new(),
+            group: None,
+        }
+    }
+
     /// The severity of `condition` for this watch and where that is written.
     pub fn severity_of(&self, condition: Condition) -> Severity {
         self.severity

@@ -1,12 +1,16 @@
 //! Local: what the command line does without a daemon. The composition root has it done: the floors that
 //! read configurations and run trees are not seen from here.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
+use jiff::SignedDuration;
 use secrecy::SecretString;
 use serde::Serialize;
 
-use crate::domain::registry::Wanted;
+use crate::domain::{history::History, registry::Wanted};
 
 /// Which files are meant; none: the standard places.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -125,6 +129,17 @@ pub trait Local {
     /// # Errors
     /// The whole report, as `check` prints it.
     fn wanted(&self, files: &Files) -> Result<Wanted, String>;
+
+    /// The last `length` of what the daemon's store knows, read beside the daemon; and the names of the
+    /// sources, by their numbers.
+    ///
+    /// # Errors
+    /// In words: there is no store, it may not be read, or it is of another version.
+    fn history(
+        &self,
+        config: Option<&Path>,
+        length: SignedDuration,
+    ) -> Result<(History, Vec<Arc<str>>), String>;
 
     /// The JSON Schema of a file.
     fn schema(&self, which: Which) -> String;

@@ -13,6 +13,7 @@ mod exec;
 mod out;
 mod plan;
 mod render;
+mod replay;
 
 use std::{
     ffi::OsString,
@@ -38,7 +39,7 @@ use crate::{
         agents::{AgentView, Agents},
         status::Status,
     },
-    domain::text::Text,
+    domain::{registry::Wanted, text::Text},
     edges::http::api::Problem,
 };
 
@@ -93,6 +94,8 @@ enum Verb {
     Doctor,
     /// What a draft of the registry would start, stop, change and page: `plan --registry DRAFT`
     Plan,
+    /// What history would have told under a draft of the registry: `replay --registry DRAFT`
+    Replay(replay::Replay),
     /// Run a command and beat for it while it runs: `exec --agent mary -- COMMAND`
     Exec(exec::Exec),
     /// See it work: a daemon of its own, and agents that stall, die and come back, for half a minute
@@ -215,6 +218,7 @@ impl Call<'_> {
             Verb::Check { offline } => self.check(offline),
             Verb::Doctor => self.doctor(),
             Verb::Plan => self.plan(),
+            Verb::Replay(it) => self.replay(&it),
             Verb::Exec(it) => self.exec(&it),
             Verb::Demo => self.demo(),
             Verb::DemoPart(it) => self.demo_part(&it),
@@ -378,24 +382,28 @@ impl Call<'_> {
         format!("{}\n{well} {what}", checked.text)
     }
 
-    fn plan(&self) -> Ended {
+    /// The registry that stands and the draft of the command line, for `verb`, which compares them.
+    fn drafts(&self, verb: &str) -> Result<Drafts, Ended> {
         let Some(draft) = self.everywhere.registry.clone().filter(|_| self.drafted) else {
-            let text = format!("error: which draft? {} plan --registry draft.toml", self.program);
-            return Ended::complained(Exit::WrongUse, text);
+            let text = format!("error: which draft? {} {verb} --registry draft.toml", self.program);
+            return Err(Ended::complained(Exit::WrongUse, text));
         };
         let config = self.everywhere.config.clone();
         let standing = Files {
             config: config.clone(),
             registry: self.local.variable("ATALAYA_REGISTRY").map(Into::into),
         };
-        let wanted = |files: &Files| self.local.wanted(files);
-        let new = match wanted(&Files { config, registry: Some(draft.clone()) }) {
-            Ok(new) => new,
-            Err(text) => return Ended::complained(Exit::BadNews, text),
+        let wanted = |files: &Files| {
+            self.local.wanted(files).map_err(|text| Ended::complained(Exit::BadNews, text))
         };
-        let old = match wanted(&standing) {
-            Ok(old) => old,
-            Err(text) => return Ended::complained(Exit::BadNews, text),
+        let new = wanted(&Files { config, registry: Some(draft.clone()) })?;
+        Ok(Drafts { old: wanted(&standing)?, new, file: draft })
+    }
+
+    fn plan(&self) -> Ended {
+        let Drafts { old, new, file } = match self.drafts("plan") {
+            Ok(drafts) => drafts,
+            Err(ended) => return ended,
         };
         let live = self.live();
         let plan = plan::Plan::between(&old, &new, live.as_ref().map(|it| it.agents.as_slice()), {
@@ -405,7 +413,7 @@ impl Call<'_> {
             return Ended::said(Exit::Well, json(&plan));
         }
         let against = live.as_ref().map(|it| (&it.scene, it.registry_read_at));
-        Ended::said(Exit::Well, plan.text(against, self.terminal, &self.program, &draft))
+        Ended::said(Exit::Well, plan.text(against, self.terminal, &self.program, &file))
     }
 
     /// What the running daemon says, if one runs.
@@ -419,6 +427,13 @@ impl Call<'_> {
         };
         Some(Live { scene: told.scene, registry_read_at: status.registry_read_at, agents })
     }
+}
+
+struct Drafts {
+    old: Wanted,
+    new: Wanted,
+    /// Where the new one stands.
+    file: PathBuf,
 }
 
 struct Live {

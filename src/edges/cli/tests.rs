@@ -8,7 +8,7 @@ use std::{
 
 use axum::http::HeaderMap;
 use clap::CommandFactory as _;
-use jiff::{Zoned, tz::TimeZone};
+use jiff::{SignedDuration, Zoned, tz::TimeZone};
 
 use super::{
     Arguments, Ended, called, client,
@@ -19,7 +19,17 @@ use super::{
 };
 use crate::{
     control::{Caller, Command, Done, Face, Refusal, Reply, Scope, ping::PingView},
-    domain::{registry::Wanted, text::Text},
+    domain::{
+        detector::Rhythm,
+        history::{BeatRecord, Deafness, History},
+        id::{Kind, WatchId},
+        registry::Wanted,
+        text::Text,
+        watch::{
+            agent::{Before, Notable},
+            beat::{Busy, Report},
+        },
+    },
     edges::http::api::{Answers, Vouch, routes, says_to_be},
 };
 
@@ -42,6 +52,7 @@ struct Played {
     reach: Option<Reach>,
     broken: bool,
     variables: Vec<(&'static str, String)>,
+    history: Option<(History, Vec<Arc<str>>)>,
 }
 
 impl Local for Played {
@@ -73,8 +84,19 @@ impl Local for Played {
     fn wanted(&self, files: &Files) -> Result<Wanted, String> {
         match &files.registry {
             Some(draft) if draft.ends_with("bad.toml") => Err("1 error".to_owned()),
+            Some(draft) if draft.ends_with("slow.toml") => {
+                Ok(wanted(&[("mary", 9, 400), ("nova", 13, 400)]))
+            }
             Some(_) | None => Ok(wanted(&[("mary", 9, 90)])),
         }
+    }
+
+    fn history(
+        &self,
+        _: Option<&Path>,
+        _: SignedDuration,
+    ) -> Result<(History, Vec<Arc<str>>), String> {
+        self.history.clone().ok_or_else(|| "there is no store".to_owned())
     }
 
     fn schema(&self, _: Which) -> String {
@@ -325,4 +347,95 @@ fn the_api_lists_under_items_and_refuses_as_problem_json() {
         let sent = post("application/json; charset=utf-8", r#"{"command":"status"}"#).await;
         assert_eq!(sent.expect("an answer").status(), 200);
     });
+}
+
+/// Mary was silent for five minutes, then for fifteen, and could not be heard for one.
+fn a_week_of_mary() -> (History, Vec<Arc<str>>) {
+    let over: Arc<str> = Arc::from("http");
+    let beat = |moment: &str, last: Option<&str>| BeatRecord {
+        watch: WatchId::new(Kind::Agent, "mary"),
+        beat: Notable {
+            at: at(moment),
+            source: Arc::clone(&over),
+            report: Report::Alive,
+            busy: Busy::Keep,
+            advanced: false,
+            before: last.map(|last| Before {
+                last: at(last),
+                advanced: None,
+                over: vec![Arc::clone(&over)],
+                rhythm: Rhythm::default(),
+            }),
+        },
+    };
+    let history = History {
+        since: at("00:00:00"),
+        until: at("03:00:00"),
+        beats: vec![
+            beat("00:10:00", None),
+            beat("01:05:00", Some("01:00:00")),
+            beat("02:15:00", Some("02:00:00")),
+            beat("02:59:50", Some("02:59:20")),
+        ],
+        deafness: vec![Deafness {
+            source: Some(Arc::clone(&over)),
+            since: at("02:59:00"),
+            until: None,
+        }],
+        flips: Vec::new(),
+        facts: Vec::new(),
+        silences: Vec::new(),
+    };
+    (history, vec![over])
+}
+
+#[test]
+fn replay_sets_both_registries_side_by_side_and_says_what_is_not_known() {
+    let played = Played { history: Some(a_week_of_mary()), ..Played::default() };
+    let replay = ["replay", "--registry", "slow.toml", "--since", "1d"];
+    let (said, errors) = texts_of(&ended(&replay, &played));
+    assert_eq!((said.trim(), errors.as_str()), (REPLAYED.trim(), ""), "\n{said}");
+    let (said, _) = texts_of(&ended(&[&replay[..], &["--json"]].concat(), &played));
+    let view: serde_json::Value = serde_json::from_str(&said).expect("JSON");
+    assert_eq!(view["draft"]["pages"]["telegram"], 1, "{said}");
+    assert_eq!(view["troubles"][0]["draft"], serde_json::Value::Null, "{said}");
+    for (words, played, code, words_said) in [
+        (&["replay"][..], &played, 2, "which draft? bin/atalaya replay --registry draft.toml"),
+        (
+            &["replay", "--registry", "slow.toml", "--since", "soon"],
+            &played,
+            2,
+            "is not a duration",
+        ),
+        (&["replay", "--registry", "bad.toml"], &played, 1, "1 error"),
+        (&["replay", "--registry", "slow.toml"], &Played::default(), 1, "there is no store"),
+    ] {
+        let ended = ended(words, played);
+        assert_eq!(ended.code, code, "{words:?}");
+        assert!(ended.errors.contains(words_said), "{words:?}: {}", ended.errors);
+    }
+}
+
+const REPLAYED: &str = "
+tower-1 from 00:00:00 to 03:00:00, judged by both registries
+
+                     now      draft
+troubles             2        1
+pages to telegram    2        1
+silence seen after   1m 30s   6m 40s
+at the latest        1m 30s   6m 40s
+
+agent/mary   down   01:00:00   after 1m 30s   -> not seen: back after 5m
+agent/mary   down   02:00:00   after 1m 30s   -> after 6m 40s
+= 0 troubles are seen alike by both
+
+Not known: what came before; beats are kept for 3h
+Not known: 1m in which http could not be heard, judged as such
+Not known: anything of these agents: agent/nova
+Not replayed: acknowledgements (what was held then rings and repeats here), and receivers that did not take a message
+";
+
+fn texts_of(ended: &Ended) -> (String, String) {
+    let (said, errors) = texts(ended);
+    (said, errors.to_owned())
 }

@@ -110,7 +110,7 @@ impl Spec {
 
     fn ends_standstill(&self, state: &State, beat: &Beat) -> bool {
         let stood = || {
-            let stood = beat.at.duration_since(state.working_since?);
+            let stood = beat.at.duration_since(state.progress_at.or(state.working_since)?);
             self.stall_after.map(|limit| limit / STANDSTILL_PART < stood)
         };
         let counts = state.lease.is_some()
