@@ -11,7 +11,7 @@ use jiff::{SignedDuration, tz::TimeZone};
 use ractor::ActorRef;
 use tokio::sync::Notify;
 
-use super::world::{Bus, Face, Paper, Pulsation, Sink, Watchdog};
+use super::world::{Bus, Calendar, Face, Paper, Pulsation, Sink, Watchdog};
 use crate::{
     actors::{
         context::{Shared, Timing},
@@ -19,7 +19,7 @@ use crate::{
         root::{self, Parts},
         tower::{Seen, Tower},
     },
-    adapters::{clock::MachineClock, store::MemoryStore},
+    adapters::store::MemoryStore,
     app::house::{Ground, prepare, raise, take_down},
     domain::{
         alert::route::{Receiver, Route},
@@ -139,7 +139,8 @@ impl House {
     /// A house whose Root bears so many failures.
     pub(super) async fn borne(names: &[&str], spec: Spec, intensity: Intensity) -> Self {
         let store = Arc::new(MemoryStore::new());
-        Self::on(store, names, spec, Arc::default(), Arc::default(), intensity).await
+        let clock: Arc<dyn Clock> = Arc::new(Calendar::new());
+        Self::on(store, names, spec, Arc::default(), Arc::default(), intensity, clock).await
     }
 
     pub(super) async fn many(count: usize) -> Self {
@@ -155,8 +156,8 @@ impl House {
         phone: Arc<Sink>,
         hook: Arc<Sink>,
         intensity: Intensity,
+        clock: Arc<dyn Clock>,
     ) -> Self {
-        let clock: Arc<dyn Clock> = Arc::new(MachineClock::new());
         for sink in [&phone, &hook] {
             *lock(&sink.clock) = Some(Arc::clone(&clock));
         }
@@ -235,7 +236,7 @@ impl House {
         let store = Arc::new(self.store.restarted());
         let spec = Spec::clone(&self.spec);
         let (phone, hook) = (Arc::clone(&self.phone), Arc::clone(&self.hook));
-        Self::on(store, names, spec, phone, hook, self.intensity).await
+        Self::on(store, names, spec, phone, hook, self.intensity, self.clock).await
     }
 
     pub(super) async fn stop(mut self) {
@@ -336,14 +337,29 @@ impl House {
     }
 }
 
+/// A registry of these agents, all alike.
+pub(super) fn wanted(names: &[&str], spec: &Arc<Spec>) -> Wanted {
+    let watched = |name: &&str| Watched {
+        subject: Arc::new(subject(name)),
+        spec: watch::Spec::Agent(Arc::clone(spec)),
+    };
+    Wanted {
+        watches: names.iter().map(watched).collect(),
+        patterns: Vec::new(),
+        auto_register: Some(Pattern {
+            id: "*".into(),
+            group: None,
+            notify: Vec::new(),
+            severity: Vec::new(),
+            spec: Arc::clone(spec),
+            origin: Origin::File { path: Arc::from("registry.toml"), line: 2 },
+        }),
+        undeclared_max: 1_000,
+        desk: Arc::new(settings()),
+    }
+}
+
 fn read_of(names: &[&str], spec: &Arc<Spec>, phone: &Arc<Sink>, hook: &Arc<Sink>) -> Read {
-    let agents = names
-        .iter()
-        .map(|name| Watched {
-            subject: Arc::new(subject(name)),
-            spec: watch::Spec::Agent(Arc::clone(spec)),
-        })
-        .collect();
     let ready = |id: &str, human, sink: &Arc<Sink>| ReadyReceiver {
         id: ReceiverId::new(id),
         human,
@@ -355,20 +371,7 @@ fn read_of(names: &[&str], spec: &Arc<Spec>, phone: &Arc<Sink>, hook: &Arc<Sink>
         rehearses: false,
     };
     Read {
-        wanted: Arc::new(Wanted {
-            watches: agents,
-            patterns: Vec::new(),
-            auto_register: Some(Pattern {
-                id: "*".into(),
-                group: None,
-                notify: Vec::new(),
-                severity: Vec::new(),
-                spec: Arc::clone(spec),
-                origin: Origin::File { path: Arc::from("registry.toml"), line: 2 },
-            }),
-            undeclared_max: 1_000,
-            desk: Arc::new(settings()),
-        }),
+        wanted: Arc::new(wanted(names, spec)),
         receivers: vec![ready("phone", true, phone), ready("hook", false, hook)],
         text: names.join("\n"),
         agent_tokens: Vec::new(),

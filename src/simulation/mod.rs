@@ -8,4 +8,5 @@ mod explained;
 mod house;
 mod signs;
 mod stories;
+mod week;
 mod world;
