@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
-    sync::atomic::Ordering,
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -13,7 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::house::{House, lock, spec, tally};
 use crate::{
     actors::{chaos::Harm, tower::Seen},
-    domain::{delivery::Attempt, restart::Intensity},
+    domain::{delivery::Attempt, id::ReceiverId, incident::Step, restart::Intensity},
     ports::store::Fault,
 };
 
@@ -382,5 +382,36 @@ async fn a_manager_that_dies_while_the_store_refuses_draws_no_number_twice() {
         let told = house.hook.count(&format!("opened agent/{name}"));
         assert!((1..=2).contains(&told), "{name} was told {told} times: {:?}", house.hook.texts());
     }
+    house.assert_book_equals_verdicts().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_step_of_an_escalation_that_is_lost_is_done_late_and_told() {
+    let house = House::with(&["mary"], spec()).await;
+    let mut read = house.registry(&["mary"], &spec());
+    let wanted = Arc::make_mut(&mut read.wanted);
+    let route = &mut Arc::make_mut(&mut wanted.desk).routes[0];
+    route.to = vec![ReceiverId::new("phone")];
+    let step = |minutes, to| Step {
+        after: SignedDuration::from_mins(minutes),
+        to: vec![ReceiverId::new(to)],
+    };
+    route.then = vec![step(5, "hook"), step(40, "phone")];
+    house.paper.write(Ok(read));
+    house.beat("mary");
+    house.pass(100.0).await;
+    assert_eq!(house.open().await, ["agent/mary down"]);
+    house.until(300, "the first step", |it| it.hook.count("opened agent/mary") == 1).await;
+    lock(&house.context.chaos.lost).insert("alarm to manager");
+    house.pass(40.0 * 60.0).await;
+    assert_eq!(house.open().await, ["agent/mary down"]);
+    assert_eq!(house.phone.rings(), 1, "the alarm of the second step was lost");
+    let told = |of: &House, word: &str| of.phone.texts().iter().any(|it| it.contains(word));
+    house.until(130, "the defect", |it| told(it, "A step of an escalation")).await;
+    assert_eq!(house.open().await, ["agent/mary down", "self/escalation overdue"]);
+    assert_eq!(house.phone.rings(), 3, "{:?}", house.phone.texts());
+    lock(&house.context.chaos.lost).clear();
+    house.pass(61.0).await;
+    assert_eq!(house.open().await, ["agent/mary down"]);
     house.assert_book_equals_verdicts().await;
 }

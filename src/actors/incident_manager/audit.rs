@@ -5,8 +5,9 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 use jiff::Timestamp;
 use ractor::ActorRef;
 
-use super::{Message, Running};
+use super::{Message, QUEUE_MAX, Running};
 use crate::domain::{
+    desk::Missed,
     id::{Kind, WatchId},
     incident::Incident,
     watch::{Cause, Condition, Flip, Verdict},
@@ -36,8 +37,43 @@ impl Running {
             return;
         }
         self.end_unwatched();
+        self.audit_chains(myself);
         let audit = Duration::try_from(self.context.timing.audit).unwrap_or_default();
         myself.send_after(audit, || Message::Audit(0));
+    }
+
+    /// Tells of steps that were due at the last audit and are not done, and does them. Time in which we did not
+    /// run makes nobody late: there is a whole period of running between two audits.
+    fn audit_chains(&mut self, myself: &ActorRef<Message>) {
+        let now = self.context.clock.now();
+        let room = if self.refused { QUEUE_MAX } else { 1 };
+        // What waits for a commit is no step forgotten.
+        if !self.loaded || room <= self.queue.len() {
+            return;
+        }
+        let Some(desk) = &mut self.desk else { return };
+        let due: HashSet<Missed> = desk.missed(now).into_iter().collect();
+        let mut missed: Vec<Missed> = due.intersection(&self.due).cloned().collect();
+        missed.sort_by_key(|it| it.incident);
+        self.due = due;
+        let watch = WatchId::new(Kind::Myself, "escalation");
+        let why = missed.first().map(|it| {
+            let more = match missed.len() {
+                1 => String::new(),
+                many => format!("; {} more", many - 1),
+            };
+            let due = it.due.map_or("lost its clock".to_owned(), |at| format!("was due at {at}"));
+            format!("step {} of {} {due}{more}", it.step, it.incident)
+        });
+        if let Some(why) = &why {
+            tracing::error!(why, "a step of an escalation was not done in time");
+            let writes = desk.make_up(&missed, now);
+            self.commit(myself, writes, Vec::new(), Vec::new());
+        }
+        let trouble = why.as_deref().map(|it| (Condition::Overdue, it));
+        if trouble.is_some() || self.context.board.trouble(&watch) != Some(None) {
+            self.context.tell(self.context.board.set(&watch, trouble, now));
+        }
     }
 
     /// Open incidents of what is no longer in the configuration end as such.

@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     domain::{
-        desk::{Answer, Ask, Desk, Restored, Settings, Undelivered},
+        desk::{Answer, Ask, Desk, Missed, Restored, Settings, Undelivered},
         id::{Kind, WatchId},
         incident::Incident,
         watch::{Condition, Flip},
@@ -103,6 +103,8 @@ pub(crate) struct Running {
     alarm: Alarm<Message>,
     drains: Vec<RpcReplyPort<()>>,
     set_aside: HashSet<WatchId>,
+    /// Steps of chains that were due at the last audit and not done.
+    due: HashSet<Missed>,
     /// To be taken along by the next commit.
     canary: Option<Passage>,
 }
@@ -138,6 +140,7 @@ impl Actor for IncidentManager {
             alarm: Alarm::default(),
             drains: Vec::new(),
             set_aside,
+            due: HashSet::new(),
             canary: None,
         })
     }
@@ -177,6 +180,8 @@ impl Actor for IncidentManager {
             Message::Recorded(recorded) => running.recorded(&myself, recorded)?,
             Message::Retry if !running.loaded => running.load(&myself),
             Message::Retry => running.send(&myself),
+            #[cfg(test)]
+            Message::Alarm if running.context.chaos.loses("alarm to manager") => {}
             Message::Alarm => running.tick(&myself),
             Message::Audit(from) => {
                 // A manager that has lived until its second audit was killed by none of those it blamed.

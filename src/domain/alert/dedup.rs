@@ -75,6 +75,7 @@ pub fn is_of_agents(condition: Condition) -> bool {
         | Condition::Unwritable
         | Condition::Undeliverable
         | Condition::SetAside
+        | Condition::Overdue
         | Condition::Test => false,
     }
 }

@@ -7,6 +7,7 @@
 //! ```
 
 mod ask;
+mod audit;
 mod batch;
 mod books;
 mod depend;
@@ -20,6 +21,7 @@ use std::{
     sync::Arc,
 };
 
+pub use audit::Missed;
 use batch::{Batch, Ruled};
 use books::Books;
 use flap::Carried;
@@ -1440,6 +1442,33 @@ mod tests {
     }
 
     #[test]
+    fn a_step_that_was_not_done_is_found_done_and_named() {
+        let mut story = check(
+            settings(with_chain),
+            &[("0 down mary", "phone! Mary is down: silent since 03:10:30")],
+        );
+        assert_eq!(story.desk.missed(at(899)), []);
+        let first = Missed { incident: IncidentId(1), step: 1, due: Some(at(900)) };
+        assert_eq!(story.desk.missed(at(960)), std::slice::from_ref(&first));
+        let writes = story.desk.make_up(&[first], at(960));
+        story.model.apply(&writes);
+        assert_eq!(story.model.deliveries.last().map(said), Some("hook opened#1".into()));
+        assert!(story.why("mary").contains(
+            &"not done in time | step 1 of the chain: due at 2026-11-21T03:27:00Z | default: a defect of atalaya".into()
+        ));
+        assert_eq!(story.desk.missed(at(960)), []);
+        // A chain that lost its clock: nothing would ever be due.
+        story.model.incidents.values_mut().for_each(|it| it.next_step_at = None);
+        let known = story.desk.incidents().map(|it| it.id).collect();
+        story.desk = Desk::restore(Arc::clone(&story.desk.settings), story.model.restored(&known));
+        let lost = Missed { incident: IncidentId(1), step: 2, due: None };
+        assert_eq!(story.desk.missed(at(961)), [lost]);
+        // Whoever silenced it wants none of its steps.
+        story.step("962 silence agent/mary");
+        assert_eq!(story.desk.missed(at(963)), []);
+    }
+
+    #[test]
     fn a_chain_that_is_shorter_than_its_clock_believes_stops_the_clock() {
         let mut story = Story::new(settings(with_chain));
         story.step("0 down mary");
@@ -1695,6 +1724,7 @@ mod tests {
                 }
                 if verb == "tick" {
                     assert!(story.desk.deadline().is_none_or(|it| at(second) < it), "seed {first}");
+                    assert_eq!(story.desk.missed(at(second)), [], "seed {first}, {second}");
                     for it in story.desk.incidents().filter(|it| it.resolved.is_none()) {
                         let muted = story.desk.muted(it.id, &Batch::new(at(second)));
                         let routed = route(&story.desk.settings, &it.subject, it.severity);

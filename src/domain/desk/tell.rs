@@ -152,9 +152,13 @@ impl Desk {
         origin: &Origin,
         batch: &mut Batch,
     ) {
-        let Some(human) =
-            self.settings.receivers.iter().find(|it| it.id == *receiver).map(|it| it.human)
-        else {
+        let known = self.settings.receivers.iter().find(|it| it.id == *receiver);
+        let Some(human) = known.map(|it| it.human) else {
+            let Some(incident) = self.books.incident(id) else { return };
+            let (watch, incident, origin) = (&incident.watch, Some(id), origin.clone());
+            let ruled =
+                Ruled { watch, incident, stage: stage(reason), origin, receiver: Some(receiver) };
+            batch.decide(ruled, "not told", "the registry has no such receiver any more");
             return;
         };
         let Some(incident) = self.books.incident_mut(id) else { return };

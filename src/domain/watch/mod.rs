@@ -45,12 +45,14 @@ pub enum Condition {
     Undeliverable,
     /// An incident's row that cannot be read, set aside.
     SetAside,
+    /// A step of an escalation that was due and was not done.
+    Overdue,
     /// A test message that a person asked for.
     Test,
 }
 
 impl Condition {
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Down,
         Self::Failed,
         Self::Overrun,
@@ -64,6 +66,7 @@ impl Condition {
         Self::Unwritable,
         Self::Undeliverable,
         Self::SetAside,
+        Self::Overdue,
         Self::Test,
     ];
 
@@ -82,6 +85,7 @@ impl Condition {
             Self::Unwritable => "unwritable",
             Self::Undeliverable => "undeliverable",
             Self::SetAside => "set_aside",
+            Self::Overdue => "overdue",
             Self::Test => "test",
         }
     }
@@ -102,7 +106,8 @@ impl Condition {
             | Self::Unwatched
             | Self::Unwritable
             | Self::Undeliverable
-            | Self::SetAside => Severity::Critical,
+            | Self::SetAside
+            | Self::Overdue => Severity::Critical,
             Self::Degraded | Self::Refused | Self::Held => Severity::Warning,
             Self::Test => Severity::Info,
         }
@@ -123,6 +128,7 @@ impl Condition {
             | Self::Unwritable
             | Self::Undeliverable
             | Self::SetAside
+            | Self::Overdue
             | Self::Test => false,
         }
     }
@@ -140,10 +146,11 @@ impl Condition {
             Self::Unwritable => 7,
             Self::Undeliverable => 8,
             Self::SetAside => 9,
-            Self::Refused => 10,
-            Self::Held => 11,
-            Self::Degraded => 12,
-            Self::Test => 13,
+            Self::Overdue => 10,
+            Self::Refused => 11,
+            Self::Held => 12,
+            Self::Degraded => 13,
+            Self::Test => 14,
         }
     }
 }

@@ -120,6 +120,9 @@ fn headline(scene: &Scene<'_>, it: &Incident) -> Vec<Span> {
         }
         Condition::Unwritable => (format!("The {}", part(it)), format!(" {}", is(it.condition).0)),
         Condition::SetAside => ("A stored incident".into(), format!(" {}", is(it.condition).0)),
+        Condition::Overdue => {
+            ("A step of an escalation".into(), format!(" {}", is(it.condition).0))
+        }
         Condition::Undeliverable => (it.watch.name.to_string(), format!(" {}", is(it.condition).0)),
         Condition::Down
         | Condition::Failed
@@ -384,6 +387,7 @@ fn back(it: &Incident) -> String {
         Condition::Refused | Condition::Held => format!("The {} is in order", part(it)),
         Condition::Unwritable => format!("The {} can be written again", part(it)),
         Condition::Undeliverable => format!("{} takes messages again", it.watch.name),
+        Condition::Overdue => "Escalations are in time again".into(),
         Condition::SetAside | Condition::Test => format!("{name} is over"),
     }
 }

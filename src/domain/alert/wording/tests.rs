@@ -262,6 +262,11 @@ fn troubles_of_atalaya_itself() {
             Condition::SetAside,
             "🔴 <b>A stored incident was set aside</b> since 03:13:34",
         ),
+        (
+            "self/escalation",
+            Condition::Overdue,
+            "🔴 <b>A step of an escalation was not done in time</b> since 03:13:34",
+        ),
     ] {
         let text = shown(&[fault(watch, condition, "46 agents: connection refused")], None);
         let mut lines = text.lines();

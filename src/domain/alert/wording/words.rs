@@ -109,6 +109,7 @@ pub(super) fn is(condition: Condition) -> (&'static str, &'static str) {
         Condition::Unwritable => ("cannot be written", "cannot be written"),
         Condition::Undeliverable => ("takes no messages", "take no messages"),
         Condition::SetAside => ("was set aside", "were set aside"),
+        Condition::Overdue => ("was not done in time", "were not done in time"),
         Condition::Test => ("is tested", "are tested"),
     }
 }
@@ -129,6 +130,7 @@ pub(super) fn was(condition: Condition) -> &'static str {
         | Condition::Held
         | Condition::Unwritable
         | Condition::Undeliverable
+        | Condition::Overdue
         | Condition::Test => condition.word(),
     }
 }
@@ -149,6 +151,7 @@ pub(super) fn means(condition: Condition) -> Option<&'static str> {
         }
         Condition::Undeliverable => Some("What it should have told goes to the next receiver"),
         Condition::SetAside => Some("Its row is kept, but no longer read"),
+        Condition::Overdue => Some("That is a defect of mine. I have done it now, late"),
         Condition::Down
         | Condition::Failed
         | Condition::Overrun
