@@ -9,6 +9,7 @@ use crate::domain::{
     delivery::{Body, Delivery, State},
     desk::steady_at,
     incident::Incident,
+    silence::Silence,
     watch::agent::Verdict,
 };
 
@@ -67,17 +68,27 @@ fn breaks(seen: &Agent) -> &'static str {
     }
 }
 
+/// What holds around an incident.
+#[derive(Debug, Clone, Copy)]
+pub struct Circumstances<'a> {
+    pub now: Timestamp,
+    /// How long an open message stays quiet.
+    pub repeat: SignedDuration,
+    /// The one that holds longest over its watch.
+    pub silence: Option<&'a Silence>,
+}
+
 /// When an open incident is told again, and to whom.
-/// `repeat` is how long an open message stays quiet.
 pub fn of_incident(
     incident: &Incident,
     deliveries: &[Delivery],
-    repeat: SignedDuration,
+    around: Circumstances<'_>,
 ) -> Vec<NextView> {
     if incident.resolved.is_some() {
         return Vec::new();
     }
-    let mut next: Vec<NextView> = deliveries.iter().filter_map(retried).collect();
+    let owed = deliveries.iter().filter_map(|it| retried(it, around.now));
+    let mut next: Vec<NextView> = owed.collect();
     if let Some(held) = &incident.acknowledgement {
         let what = format!("{} has {} until then; afterwards it rings again", held.by, incident.id);
         next.push(NextView::at(held.until, what));
@@ -90,6 +101,13 @@ pub fn of_incident(
     if let Some(hold) = &incident.held {
         let what = format!("no longer held for {}; what is still so then rings", hold.by);
         next.push(NextView { at: hold.until, what });
+    }
+    if let Some(silence) = around.silence {
+        let what =
+            format!("silence {} of {} ends; what is still so then rings", silence.id, silence.by);
+        next.push(NextView::at(silence.until, what));
+    }
+    if incident.held.is_some() || around.silence.is_some() {
         return next;
     }
     if let (Some(at), Some(step)) = (incident.next_step_at, incident.chain.get(incident.steps_told))
@@ -106,7 +124,7 @@ pub fn of_incident(
     }
     let rings = |it: &&Delivery| matches!(it.body, Body::New { rings: true, .. });
     let rang = deliveries.iter().filter(rings).map(|it| it.created_at).max();
-    if let Some(at) = rang.and_then(|it| it.saturating_add(repeat).ok()) {
+    if let Some(at) = rang.and_then(|it| it.saturating_add(around.repeat).ok()) {
         next.push(NextView::at(at, "rings again, unless acknowledged; or on a relapse or a rise"));
     }
     if let Some(at) = incident.repeat_at {
@@ -115,15 +133,19 @@ pub fn of_incident(
     next
 }
 
-fn retried(delivery: &Delivery) -> Option<NextView> {
+fn retried(delivery: &Delivery, now: Timestamp) -> Option<NextView> {
     let why = || delivery.error.as_ref().map(|it| format!(": {it}")).unwrap_or_default();
+    let receiver = &delivery.receiver;
     match delivery.state {
         State::Pending if 0 < delivery.attempts => {
-            let what = format!("{} is tried again{}", delivery.receiver, why());
-            Some(NextView::at(delivery.next_at, what))
+            Some(NextView::at(delivery.next_at, format!("{receiver} is tried again{}", why())))
+        }
+        // Its moment has come: it waits for its turn.
+        State::Pending | State::Sending if delivery.next_at <= now => {
+            Some(NextView::when(format!("{receiver} is told, after what was before it")))
         }
         State::Pending | State::Sending => {
-            Some(NextView::at(delivery.next_at, format!("{} is told", delivery.receiver)))
+            Some(NextView::at(delivery.next_at, format!("{receiver} is told")))
         }
         State::Sent | State::Failed | State::Superseded | State::Rehearsed => None,
     }
@@ -134,14 +156,20 @@ mod tests {
     use super::*;
     use crate::{
         control::tests::{at, delivery, incident, seen, text},
-        domain::incident::{Acknowledgement, Digest, Ending, Flapping, Hold, Severity, Unrest},
+        domain::{
+            incident::{Acknowledgement, Digest, Ending, Flapping, Hold, Severity, Unrest},
+            silence::Target,
+        },
     };
+
+    fn around(silence: Option<&Silence>) -> Circumstances<'_> {
+        Circumstances { now: at("03:14:00"), repeat: SignedDuration::from_hours(4), silence }
+    }
 
     #[test]
     fn what_comes_next_names_its_moment() {
-        let hours = SignedDuration::from_hours(4);
         let said = |incident: &Incident, rows: &[Delivery]| -> Vec<String> {
-            let next = of_incident(incident, rows, hours);
+            let next = of_incident(incident, rows, around(None));
             let time = |at: Timestamp| at.strftime("%H:%M").to_string();
             next.iter()
                 .map(|it| format!("{} {}", it.at.map(time).unwrap_or_default(), it.what))
@@ -202,6 +230,28 @@ mod tests {
         );
         held.resolved = Some((at("03:41:00"), Ending::Recovered));
         assert_eq!(said(&held, &[]), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_a_silence_mutes_rings_at_its_end_and_what_is_due_waits_for_its_turn() {
+        let silence = Silence {
+            id: 7,
+            target: Target::Watch("mary".parse().expect("a watch")),
+            by: text("Ana"),
+            reason: None,
+            from: at("03:00:00"),
+            until: at("04:00:00"),
+            muted: 1,
+        };
+        let mut owed = delivery(Vec::new());
+        (owed.state, owed.attempts, owed.next_at) = (State::Pending, 0, at("03:13:59"));
+        let next: Vec<_> = of_incident(&incident(412), &[owed], around(Some(&silence)))
+            .into_iter()
+            .map(|it| (it.at, it.what))
+            .collect();
+        let ends = "silence 7 of Ana ends; what is still so then rings";
+        let waits = "telegram is told, after what was before it";
+        assert_eq!(next, [(None, waits.to_owned()), (Some(at("04:00:00")), ends.to_owned())]);
     }
 
     #[test]

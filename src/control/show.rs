@@ -117,7 +117,7 @@ pub struct IncidentDetail {
 /// What the store and the settings add to what a slot knows.
 struct Around {
     open: Vec<Incident>,
-    deliveries: Vec<Delivery>,
+    deliveries: Vec<(Delivery, Timestamp)>,
     next: Vec<NextView>,
 }
 
@@ -161,13 +161,14 @@ impl Controller {
         super::status::worst_first(&mut open);
         let mut deliveries = Vec::new();
         let mut next = Vec::new();
+        let silences = self.silences_now().await?.into_iter().collect();
         for incident in &open {
             let told = self.tower.store().deliveries_of(incident.id).await?;
-            next.extend(next::of_incident(incident, &told, (self.settings)().repeat));
+            next.extend(self.next_of(incident, &told, &silences));
             deliveries.extend(told);
         }
-        deliveries.sort_by_key(|it| it.id);
-        deliveries.dedup_by_key(|it| it.id);
+        deliveries.sort_by_key(|(it, _)| it.id);
+        deliveries.dedup_by_key(|(it, _)| it.id);
         Ok(Around { open, deliveries, next })
     }
 
@@ -176,8 +177,9 @@ impl Controller {
         let store = self.tower.store();
         let decisions = store.decisions(incident.watch.clone(), Some(id), LINKS_MAX).await?;
         let deliveries = store.deliveries_of(id).await?;
+        let silences = self.silences_now().await?.into_iter().collect();
         Ok(IncidentDetail {
-            next: next::of_incident(&incident, &deliveries, (self.settings)().repeat),
+            next: self.next_of(&incident, &deliveries, &silences),
             relapses: incident.relapses.clone(),
             chain: decisions.iter().map(LinkView::of).collect(),
             deliveries: deliveries.iter().map(DeliveryView::of).collect(),

@@ -20,6 +20,7 @@ use crate::{
         delivery::{Body, Delivery},
         id::{IncidentId, WatchId},
         incident::Incident,
+        silence::Silences,
     },
     ports::store::IncidentFilter,
 };
@@ -77,6 +78,8 @@ pub struct DeliveryView {
     pub state: String,
     pub attempts: u32,
     pub created_at: Timestamp,
+    /// Since when it is in its state: for `sent`, when it was.
+    pub changed_at: Timestamp,
     pub next_at: Timestamp,
     pub error: Option<String>,
     /// How many incidents the message tells of.
@@ -85,7 +88,8 @@ pub struct DeliveryView {
 }
 
 impl DeliveryView {
-    pub fn of(delivery: &Delivery) -> Self {
+    /// `changed_at` is the moment at which it came into its state.
+    pub fn of((delivery, changed_at): &(Delivery, Timestamp)) -> Self {
         Self {
             id: delivery.id.0,
             receiver: delivery.receiver.to_string(),
@@ -99,6 +103,7 @@ impl DeliveryView {
             state: delivery.state.word().to_owned(),
             attempts: delivery.attempts,
             created_at: delivery.created_at,
+            changed_at: *changed_at,
             next_at: delivery.next_at,
             error: delivery.error.as_ref().map(|it| it.as_str().to_owned()),
             incidents: delivery.incidents.len(),
@@ -234,15 +239,32 @@ impl Controller {
             view.chain.extend(last_beat(seen, &self.sources));
         }
         view.chain.sort_by_key(|it| it.at);
+        let silences = self.silences_now().await?.into_iter().collect();
         for incident in &incidents {
-            let deliveries = store.deliveries_of(incident.id).await?;
-            view.next.extend(next::of_incident(incident, &deliveries, (self.settings)().repeat));
-            view.deliveries.extend(deliveries.iter().map(DeliveryView::of));
+            let told = store.deliveries_of(incident.id).await?;
+            view.next.extend(self.next_of(incident, &told, &silences));
+            view.deliveries.extend(told.iter().map(DeliveryView::of));
         }
         view.deliveries.sort_by_key(|it| it.id);
         view.deliveries.dedup_by_key(|it| it.id);
         view.incidents = incidents.iter().map(IncidentView::of).collect();
         Ok(view)
+    }
+
+    /// What is to come of an incident of which these deliveries tell.
+    pub(super) fn next_of(
+        &self,
+        incident: &Incident,
+        told: &[(Delivery, Timestamp)],
+        silences: &Silences,
+    ) -> Vec<NextView> {
+        let around = next::Circumstances {
+            now: self.tower.now(),
+            repeat: (self.settings)().repeat,
+            silence: silences.over(&incident.subject),
+        };
+        let deliveries: Vec<Delivery> = told.iter().map(|(it, _)| it.clone()).collect();
+        next::of_incident(incident, &deliveries, around)
     }
 
     /// What the watch says now.

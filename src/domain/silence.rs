@@ -65,6 +65,14 @@ pub struct Silences {
     wide: BTreeSet<u64>,
 }
 
+impl FromIterator<Silence> for Silences {
+    fn from_iter<T: IntoIterator<Item = Silence>>(all: T) -> Self {
+        let mut silences = Self::default();
+        all.into_iter().for_each(|it| silences.insert(it));
+        silences
+    }
+}
+
 impl Silences {
     pub fn insert(&mut self, silence: Silence) {
         let _ = match &silence.target {

@@ -144,9 +144,11 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> Pending<'_, Result<Vec<Decision>, StoreError>>;
 
-    /// Deliveries that tell of an incident, oldest first.
-    fn deliveries_of(&self, incident: IncidentId)
-    -> Pending<'_, Result<Vec<Delivery>, StoreError>>;
+    /// Deliveries that tell of an incident, oldest first, each with the moment at which it came into its state.
+    fn deliveries_of(
+        &self,
+        incident: IncidentId,
+    ) -> Pending<'_, Result<Vec<(Delivery, Timestamp)>, StoreError>>;
 
     /// What a dry run would have sent since then, oldest first, the newest `limit`.
     fn rehearsed(

@@ -97,7 +97,11 @@ async fn silences_pauses_and_pings_do_what_they_say() {
 async fn a_button_acts_on_what_the_stored_row_offered() {
     let house = mary_is_down().await;
     let rows = house.tower.store().deliveries_of(IncidentId(1)).await.expect("rows");
-    let row = rows.iter().find(|it| matches!(it.body, Body::New { .. })).expect("the message");
+    let row = rows
+        .iter()
+        .map(|it| &it.0)
+        .find(|it| matches!(it.body, Body::New { .. }))
+        .expect("the message");
     let Body::New { message, .. } = &row.body else { return };
     let place = |button| message.buttons.iter().position(|it| *it == button).expect("the button");
     let press = async |id: DeliveryId, index| {

@@ -22,7 +22,9 @@ pub(super) async fn a_key_is_owed_once(bench: &impl Bench) {
     stand(&*store, vec![write(&same_key)]).await;
     stand(&*store, vec![outcome(1, State::Sent, 30), write(&first)]).await;
     assert_eq!(store.owed(None, 10).await.unwrap(), [], "what was sent is not owed anew");
-    assert_eq!(numbers(&store.deliveries_of(IncidentId(412)).await.unwrap()), [1]);
+    let told = store.deliveries_of(IncidentId(412)).await.unwrap();
+    let told: Vec<_> = told.iter().map(|(it, since)| (it.id, it.state, *since)).collect();
+    assert_eq!(told, [(DeliveryId(1), State::Sent, at(30))], "when it was sent is known");
     let same_id = Delivery { key: "other".into(), ..first };
     let refused = store.commit(vec![commit(vec![write(&same_id)])], at(0)).await.unwrap();
     assert!(matches!(refused[..], [Err(Refused::Row(_))]), "{refused:?}");

@@ -227,10 +227,10 @@ impl Store for MemoryStore {
     fn deliveries_of(
         &self,
         incident: IncidentId,
-    ) -> Pending<'_, Result<Vec<Delivery>, StoreError>> {
+    ) -> Pending<'_, Result<Vec<(Delivery, Timestamp)>, StoreError>> {
         self.read(move |rows| {
-            let all = rows.deliveries.values().map(|(it, _)| it);
-            all.filter(|it| it.incidents.contains(&incident)).cloned().collect()
+            let all = rows.deliveries.values();
+            all.filter(|(it, _)| it.incidents.contains(&incident)).cloned().collect()
         })
     }
 

@@ -306,7 +306,7 @@ impl Store for SqliteStore {
         }))
     }
 
-    fn deliveries_of(&self, incident: IncidentId) -> Pending<'_, Done<Vec<Delivery>>> {
+    fn deliveries_of(&self, incident: IncidentId) -> Pending<'_, Done<Vec<(Delivery, Timestamp)>>> {
         Box::pin(
             self.list("read the deliveries", move |it| sqlite_read::deliveries_of(it, incident)),
         )

@@ -146,10 +146,11 @@ pub(super) fn delivery_by_id(
 pub(super) fn deliveries_of(
     connection: &Connection,
     incident: IncidentId,
-) -> rusqlite::Result<Listed<Delivery>> {
+) -> rusqlite::Result<Listed<(Delivery, Timestamp)>> {
     let sql =
         delivery_sql("WHERE id IN (SELECT delivery FROM told WHERE incident = ?1) ORDER BY id");
-    list(connection, "delivery", &sql, [incident.0.cast_signed()], delivery)
+    let read = |row: &Row<'_>| Ok((delivery(row)?, moment(column(row, 17)?)));
+    list(connection, "delivery", &sql, [incident.0.cast_signed()], read)
 }
 
 pub(super) fn rehearsed(
@@ -362,7 +363,8 @@ fn decision(row: &Row<'_>) -> Result<Decision, Garbled> {
 fn delivery_sql(rest: &str) -> String {
     format!(
         "SELECT id, key, receiver, message, incidents, condition, severity, revision, body, created_at,
-            state, attempts, next_at, deadline, error, reference, failed_over FROM deliveries {rest}"
+            state, attempts, next_at, deadline, error, reference, failed_over, changed_at
+            FROM deliveries {rest}"
     )
 }
 

@@ -174,10 +174,7 @@ pub struct Desk {
 impl Desk {
     /// Builds the desk from what the store kept. It equals the one that wrote it.
     pub fn restore(settings: Arc<Settings>, restored: Restored) -> Self {
-        let mut silences = Silences::default();
-        for silence in restored.silences {
-            silences.insert(silence);
-        }
+        let silences: Silences = restored.silences.into_iter().collect();
         let mut desk = Self {
             settings,
             books: Books::restore(restored.incidents, restored.groups),

@@ -102,10 +102,21 @@ impl Table {
 
     /// One line for each row, columns `gap` spaces apart; nothing trails.
     pub(super) fn lines(&self, terminal: Terminal, gap: usize) -> Vec<String> {
+        self.lines_within(terminal, gap, usize::MAX)
+    }
+
+    /// As [`Self::lines`]; a cell that is wider than `width_max` moves what is behind it in its own row alone.
+    pub(super) fn lines_within(
+        &self,
+        terminal: Terminal,
+        gap: usize,
+        width_max: usize,
+    ) -> Vec<String> {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or_default();
         let width = |column: usize| {
             let cells = self.rows.iter().filter_map(|row| row.get(column));
-            cells.map(|(_, text)| text.width()).max().unwrap_or_default()
+            let widths = cells.map(|(_, text)| text.width()).filter(|it| *it <= width_max);
+            widths.max().unwrap_or_default()
         };
         let widths: Vec<usize> = (0..columns).map(width).collect();
         self.rows.iter().map(|row| line(row, &widths, terminal, gap)).collect()
@@ -122,7 +133,8 @@ fn line(row: &[(Mood, String)], widths: &[usize], terminal: Terminal, gap: usize
             owed = 0;
         }
         // A column that is empty in every row takes no room.
-        owed += if *width == 0 { 0 } else { width - text.width() + gap };
+        let taken = (*width).max(text.width());
+        owed += if taken == 0 { 0 } else { taken - text.width() + gap };
     }
     line
 }
@@ -159,6 +171,12 @@ mod tests {
         table.row(plain(&["✗", "agent/日本", "", "down", ""]));
         table.row(plain(&["!", "agent/x", "", "up", "#1"]));
         assert_eq!(table.lines(terminal, 2), ["✗  agent/日本  down", "!  agent/x     up    #1"]);
+        let mut uneven = Table::default();
+        uneven.row(plain(&["a", "far too wide", "b"]));
+        uneven.row(plain(&["a", "wide", "b"]));
+        uneven.row(plain(&["a", "", "b"]));
+        let lines = uneven.lines_within(terminal, 2, 4);
+        assert_eq!(lines, ["a  far too wide  b", "a  wide  b", "a        b"]);
         let painted = Terminal { colour: true, unicode: true };
         let mut table = Table::default();
         table.row(vec![(Mood::Good, "ok".to_owned()), (Mood::Plain, "then".to_owned())]);

@@ -153,6 +153,7 @@ pub(in crate::edges::cli) fn status() -> StatusView {
 
 fn told() -> DeliveryView {
     DeliveryView {
+        changed_at: at("03:13:35.100"),
         id: 7,
         receiver: "telegram".to_owned(),
         kind: "new".to_owned(),
@@ -285,7 +286,7 @@ clock      its clock is 600s behind ours
 open       #412 down silence > 90s
 next       up with its next beat
 next       07:13:34 rings again, unless acknowledged
-told       03:13:34  telegram  rings  sent
+told       03:13:34  telegram  rings  sent (1.1s)
 would tell telegram; after 15m without acknowledgement: hook (registry.toml:42)
 depends on agent/db
 aliases    002
@@ -334,7 +335,7 @@ open       ✗  #420  source/redis  blind  critical  since 03:13:34  1m 46s  sil
 since      03:13:34 (silence > 90s)
 until      03:14:46 after 1m 12s: recovered
 relapses   03:14:00
-told       03:13:34  telegram  rings  sent
+told       03:13:34  telegram  rings  sent (1.1s)
 from       registry.toml:8
 03:13:34.118  verdict   up → down    silence > 90s     registry.toml:5
 03:13:34.131  incident  #412 opened  critical          default: down is critical
@@ -395,7 +396,7 @@ agent/mary "Mary"   down since 03:13:34   #412   registry.toml:8
 now                     up with its next beat
 now           07:13:34  rings again
 
-03:13:34  telegram  rings   sent                       of 200 incidents
+03:13:34  telegram  rings   sent (1.1s)                of 200 incidents
 03:13:34  hook      opened  3 attempts, next 03:15:30                    connection refused
 "#,
     );

@@ -5,9 +5,13 @@ use crate::{
     control::{
         next::NextView,
         why::{DeliveryView, LinkView, WhyView},
+        words,
     },
     edges::cli::terminal::{Mood, Table},
 };
+
+/// What is longer stands out of its column, so that the others stay within a terminal.
+const COLUMN_MAX: usize = 24;
 
 pub(super) fn text(view: &WhyView, scene: &Scene) -> String {
     let mut lines = vec![head(view, scene)];
@@ -21,7 +25,7 @@ pub(super) fn text(view: &WhyView, scene: &Scene) -> String {
     for next in &view.next {
         table.row(coming("now", next, scene));
     }
-    lines.extend(table.lines(scene.terminal, 2));
+    lines.extend(table.lines_within(scene.terminal, 2, COLUMN_MAX));
     if !view.deliveries.is_empty() {
         lines.push(String::new());
         lines.extend(deliveries(&view.deliveries, scene));
@@ -86,11 +90,21 @@ pub(super) fn deliveries(list: &[DeliveryView], scene: &Scene) -> Vec<String> {
     table.lines(scene.terminal, 2)
 }
 
+/// From its making to the receiver's word that it was taken.
+fn took(delivery: &DeliveryView) -> String {
+    let took = delivery.changed_at.duration_since(delivery.created_at);
+    let tenths = took.as_millis().max(0).div_euclid(100);
+    match tenths {
+        0..100 => format!("{}.{}s", tenths / 10, tenths % 10),
+        _ => words::age(took),
+    }
+}
+
 fn fate(delivery: &DeliveryView, scene: &Scene) -> String {
     let over = if delivery.failed_over { ", the next was told" } else { "" };
     match (delivery.state.as_str(), delivery.attempts) {
-        ("sent", 0 | 1) => "sent".to_owned(),
-        ("sent", many) => format!("sent at attempt {many}"),
+        ("sent", 0 | 1) => format!("sent ({})", took(delivery)),
+        ("sent", many) => format!("sent at attempt {many} ({})", took(delivery)),
         ("pending", 0) => "waits".to_owned(),
         ("pending", many) => {
             format!("{many} attempts, next {}{over}", scene.clock(delivery.next_at))
