@@ -109,6 +109,8 @@ pub struct Context {
     pub timing: Timing,
     /// How often the service manager wants to be told that all is well; none: nobody would start us again.
     pub watchdog: Option<Duration>,
+    /// Receivers are sent what they are owed. In a run that tells nobody it stays owed.
+    pub sends: bool,
     #[cfg(test)]
     pub(crate) chaos: super::chaos::Chaos,
 }

@@ -26,7 +26,7 @@ use crate::{
         id::{Name, ReceiverId, SourceId, WatchId},
         registry::Wanted,
         text::Text,
-        watch::{Condition, Signal, Spec, State, Subject, agent, beat::Beat},
+        watch::{Condition, Knowledge, Signal, Spec, State, Subject, agent, beat::Beat},
     },
     ports::{
         Pending,
@@ -167,6 +167,26 @@ impl Tower {
     /// What the registry in force says.
     pub fn wanted(&self) -> Arc<Wanted> {
         self.context.wanted()
+    }
+
+    /// What a run that began at `began` can say of a watch.
+    pub fn knowledge(&self, seen: &Seen, began: Timestamp) -> Knowledge {
+        let hearing = self.context.ears.hearing();
+        match seen {
+            Seen::Agent(it) => it.spec.knowledge(&it.state, &hearing, began, self.now()),
+        }
+    }
+
+    /// Whoever beats under a name that no entry declares may be watched from then on.
+    pub fn takes_in(&self) -> bool {
+        let wanted = self.context.wanted();
+        wanted.auto_register.is_some() || !wanted.patterns.is_empty()
+    }
+
+    /// A source that is switched on cannot hear at present.
+    pub fn is_any_source_blind(&self) -> bool {
+        let ears = &self.context.ears;
+        ears.sources().any(|it| ears.is_blind(it))
     }
 
     pub fn parts(&self) -> Vec<Part> {

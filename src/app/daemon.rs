@@ -4,7 +4,7 @@ use std::{
     convert::Infallible,
     fs::DirBuilder,
     io::{self, Write as _},
-    net::TcpListener,
+    net::{SocketAddr, TcpListener},
     os::unix::fs::DirBuilderExt,
     path::Path,
     pin::pin,
@@ -25,7 +25,7 @@ use super::{
     build, faces,
     files::Files,
     house::{Ground, prepare, raise, take_down},
-    presses,
+    once, presses,
 };
 use crate::{
     actors::{
@@ -46,6 +46,7 @@ use crate::{
     control::{Caller, Controller, Face, Scope},
     domain::{id::SourceId, restart::Intensity, text::Text},
     edges::{
+        cli::local::{NotStarted, Once, Seen},
         http::{
             HttpState, Readiness, api,
             door::{Limits, Tokens},
@@ -76,15 +77,8 @@ pub const HELD: u8 = 75;
 /// The tree's core kept failing (EX_SOFTWARE).
 const GAVE_UP: u8 = 70;
 
-/// Why the daemon did not start, in words, with the exit code.
-#[derive(Debug)]
-pub struct NotStarted {
-    pub code: u8,
-    pub text: String,
-}
-
 impl NotStarted {
-    fn new(text: impl Into<String>) -> Self {
+    pub(super) fn new(text: impl Into<String>) -> Self {
         Self { code: 1, text: text.into() }
     }
 }
@@ -103,7 +97,45 @@ pub struct Start {
 ///
 /// # Errors
 /// When it could not start; nothing was changed then.
-pub fn run(start: Start) -> Result<u8, NotStarted> {
+pub fn run(start: &Start) -> Result<u8, NotStarted> {
+    alone(start, async |listener| {
+        let manner = Manner { sends: true, buttons: true };
+        let house = put_up(start, listener, manner).await?;
+        let words = super::first_words::words(start, house.bound, &house.context);
+        let code = live(&house, &words).await?;
+        end(house, start).await;
+        // A reader of a pipe may have gone.
+        let _ = writeln!(io::stderr(), "atalaya stopped; what it knows is stored");
+        Ok(code)
+    })
+}
+
+/// Runs until it knows how it stands, or for as long as `once` says, and ends. Returns what it saw.
+///
+/// # Errors
+/// When it could not start, or was told to stop before it had judged.
+pub fn once(start: &Start, once: Once) -> Result<Seen, NotStarted> {
+    alone(start, async |listener| {
+        // A bot has one poller, and a run that ends soon is not it.
+        let manner = Manner { sends: once.notify, buttons: false };
+        let house = put_up(start, listener, manner).await?;
+        let seen = tokio::select! {
+            seen = once::watch(&house, once) => Ok(seen),
+            ended = told_to_end(&house.gave_up) => ended.and_then(|code| {
+                let text = "it was told to end, and cannot say how it stands".to_owned();
+                Err(NotStarted { code: code.max(1), text })
+            }),
+        };
+        end(house, start).await;
+        seen
+    })
+}
+
+/// With the state folder for this process alone, a listener and a runtime.
+fn alone<T>(
+    start: &Start,
+    serve: impl AsyncFnOnce(TcpListener) -> Result<T, NotStarted>,
+) -> Result<T, NotStarted> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let state_dir = &start.daemon.node.state_dir;
     let made = DirBuilder::new().recursive(true).mode(0o700).create(state_dir);
@@ -122,10 +154,10 @@ pub fn run(start: Start) -> Result<u8, NotStarted> {
         .enable_all()
         .build()
         .map_err(|error| NotStarted::new(format!("cannot start the runtime: {error}")))?;
-    let code = runtime.block_on(serve(start, listener));
+    let served = runtime.block_on(serve(listener));
     // Transactions on their own threads have committed by now; what is left is idle.
     runtime.shutdown_timeout(Duration::from_secs(1));
-    code
+    served
 }
 
 fn listen(daemon: &Daemon) -> Result<TcpListener, NotStarted> {
@@ -142,25 +174,44 @@ fn listen(daemon: &Daemon) -> Result<TcpListener, NotStarted> {
         })
 }
 
-async fn serve(start: Start, listener: TcpListener) -> Result<u8, NotStarted> {
+/// What a run does beside judging.
+#[derive(Clone, Copy)]
+struct Manner {
+    /// Receivers are sent what they are owed, and signs of life are given.
+    sends: bool,
+    /// The bot's buttons are heard.
+    buttons: bool,
+}
+
+/// A tree that stands, and what one needs to live in it.
+pub(super) struct House {
+    pub(super) context: Shared,
+    pub(super) controller: Controller,
+    /// When this run began.
+    pub(super) began: Timestamp,
+    root: ActorRef<root::Message>,
+    manager: Arc<dyn ServiceManager>,
+    gave_up: Arc<Notify>,
+    bound: SocketAddr,
+}
+
+async fn put_up(start: &Start, listener: TcpListener, manner: Manner) -> Result<House, NotStarted> {
+    let Start { daemon, registry_files, .. } = start;
     let clock: Arc<dyn Clock> = Arc::new(MachineClock::new());
-    let begun = clock.now();
+    let began = clock.now();
     let panics_clock = Arc::clone(&clock);
     panics::install(move || {
-        Duration::try_from(panics_clock.now().duration_since(begun)).unwrap_or_default()
+        Duration::try_from(panics_clock.now().duration_since(began)).unwrap_or_default()
     });
-    let store = open_store(&start.daemon.store.path, clock.wall()).await;
+    let built = |error: build::BuildError| NotStarted::new(chain(&error));
+    let store = open_store(&daemon.store.path, clock.wall()).await;
     let tokens = Arc::new(Tokens::default());
     let client = wire::http::client()
         .map_err(|error| NotStarted::new(format!("cannot build the HTTP client: {error}")))?;
-    let files = Files::new(
-        start.registry_files.clone(),
-        client.clone(),
-        start.daemon.delivery.dry_run,
-        Arc::clone(&tokens),
-        start.daemon.http.token.clone(),
-    )
-    .map_err(|error| NotStarted::new(format!("cannot watch for signals: {error}")))?;
+    let (dry_run, token) = (daemon.delivery.dry_run, daemon.http.token.clone());
+    let door = Arc::clone(&tokens);
+    let files = Files::new(registry_files.clone(), client.clone(), dry_run, door, token)
+        .map_err(|error| NotStarted::new(format!("cannot watch for signals: {error}")))?;
     let read = first_reading(&files, &store).await?;
     files.adopted(&read);
     let manager: Arc<dyn ServiceManager> = Arc::new(Systemd);
@@ -168,34 +219,33 @@ async fn serve(start: Start, listener: TcpListener) -> Result<u8, NotStarted> {
         clock: Arc::clone(&clock),
         store,
         read,
-        sources: start.daemon.sources().iter().map(|it| it.name.to_owned()).collect(),
+        sources: daemon.sources().iter().map(|it| it.name.to_owned()).collect(),
         timing: Timing::default(),
         watchdog: manager.watchdog(),
+        sends: manner.sends,
     };
     let context = prepare(ground).await.map_err(|error| NotStarted::new(chain(&error)))?;
-    let bound = listener.local_addr().unwrap_or(start.daemon.http.bind);
-    let sources = build::sources(&start.daemon, bound, &clock)
-        .map_err(|error| NotStarted::new(chain(&error)))?;
+    let bound = listener.local_addr().unwrap_or(daemon.http.bind);
+    let sources = build::sources(daemon, bound, &clock).map_err(built)?;
+    let signs = if manner.sends { build::signs(daemon, &client, &clock) } else { Ok(Vec::new()) };
+    let controller = controller(daemon, &context);
+    let mut edges = edges(daemon, &context, &controller, listener, &tokens)?;
+    if manner.buttons {
+        edges.extend(buttons(daemon, &context, &controller, client)?);
+    }
     let gave_up = Arc::new(Notify::new());
-    let signs = build::signs(&start.daemon, &client, &clock)
-        .map_err(|error| NotStarted::new(chain(&error)))?;
     let parts = Parts {
         context: Arc::clone(&context),
         sources: sources.into(),
-        edges: edges(&start.daemon, &context, listener, &tokens, client)?.into(),
+        edges: edges.into(),
         registry: Arc::new(files),
         manager: Arc::clone(&manager),
-        signs: signs.into(),
+        signs: signs.map_err(built)?.into(),
         intensity: Intensity::default(),
         gave_up: Arc::clone(&gave_up),
     };
     let root = raise(parts).await.map_err(|error| NotStarted::new(chain(&error)))?;
-    let words = super::first_words::words(&start, bound, &context);
-    let code = live(&context, manager.as_ref(), &gave_up, &words).await?;
-    end(&context, root, manager.as_ref()).await;
-    // The socket would tell the next command that somebody is there.
-    let _ = std::fs::remove_file(&start.daemon.http.socket);
-    Ok(code)
+    Ok(House { context, controller, began, root, manager, gave_up, bound })
 }
 
 /// The store. A damaged file is kept under another name and a new one begun: a watch that does not start
@@ -242,24 +292,26 @@ async fn first_reading(files: &Files, store: &SharedStore) -> Result<Read, NotSt
     Err(NotStarted { code: 2, text })
 }
 
+fn controller(daemon: &Daemon, context: &Shared) -> Controller {
+    let wanted = Arc::clone(context);
+    let names: Vec<String> = daemon.sources().iter().map(|it| it.name.to_owned()).collect();
+    Controller::new(
+        Tower::new(Arc::clone(context)),
+        Arc::new(move || Arc::clone(&wanted.wanted().desk)),
+        names.into(),
+    )
+}
+
 fn edges(
     daemon: &Daemon,
     context: &Shared,
+    controller: &Controller,
     listener: TcpListener,
     tokens: &Arc<Tokens>,
-    client: reqwest::Client,
 ) -> Result<Vec<Arc<dyn Edge>>, NotStarted> {
-    let tower = Tower::new(Arc::clone(context));
-    let wanted = Arc::clone(context);
-    let names: Vec<String> = daemon.sources().iter().map(|it| it.name.to_owned()).collect();
-    let controller = Controller::new(
-        tower.clone(),
-        Arc::new(move || Arc::clone(&wanted.wanted().desk)),
-        names.into(),
-    );
     let readiness = Arc::clone(context);
     let state = HttpState::new(crate::edges::http::Parts {
-        ear: tower.ear(),
+        ear: Tower::new(Arc::clone(context)).ear(),
         clock: Arc::clone(&context.clock),
         source: SourceId(0),
         tokens: Arc::clone(tokens),
@@ -289,18 +341,26 @@ fn edges(
         let (controller, context) = (controller.clone(), Arc::clone(context));
         edges.push(Arc::new(faces::MapFile { path, controller, context }));
     }
-    if let Some(settings) = daemon.telegram.as_ref().filter(|it| it.listen) {
-        let url = reqwest::Url::parse(&settings.api_url)
-            .map_err(|error| NotStarted::new(format!("[telegram] api_url: {error}")))?;
-        let bot = wire::telegram::Api::new(client, url, settings.token.clone())
-            .map_err(|error| NotStarted::new(format!("[telegram] {error}")))?;
-        let who = telegram::Settings {
-            users: settings.allowed_users.iter().filter_map(|it| u64::try_from(*it).ok()).collect(),
-        };
-        let desk = Arc::new(presses::Desk::new(controller, Arc::clone(context)));
-        edges.push(Arc::new(faces::Buttons(Arc::new(TelegramEdge::new(bot, who, desk)))));
-    }
     Ok(edges)
+}
+
+/// The ear for the bot's buttons, where it is switched on.
+fn buttons(
+    daemon: &Daemon,
+    context: &Shared,
+    controller: &Controller,
+    client: reqwest::Client,
+) -> Result<Option<Arc<dyn Edge>>, NotStarted> {
+    let Some(settings) = daemon.telegram.as_ref().filter(|it| it.listen) else { return Ok(None) };
+    let url = reqwest::Url::parse(&settings.api_url)
+        .map_err(|error| NotStarted::new(format!("[telegram] api_url: {error}")))?;
+    let bot = wire::telegram::Api::new(client, url, settings.token.clone())
+        .map_err(|error| NotStarted::new(format!("[telegram] {error}")))?;
+    let who = telegram::Settings {
+        users: settings.allowed_users.iter().filter_map(|it| u64::try_from(*it).ok()).collect(),
+    };
+    let desk = Arc::new(presses::Desk::new(controller.clone(), Arc::clone(context)));
+    Ok(Some(Arc::new(faces::Buttons(Arc::new(TelegramEdge::new(bot, who, desk))))))
 }
 
 /// Over TCP: with a token everything; without one, where none is configured, reading and pinging.
@@ -347,7 +407,7 @@ fn ready(context: &Shared) -> Readiness {
     Readiness { judging, body: json!({ "judging": judging, "parts": parts }) }
 }
 
-async fn judges(context: &Shared) {
+pub(super) async fn judges(context: &Shared) {
     let mut overdue = pin!(tokio::time::sleep(READY_WITHIN));
     let mut told = false;
     while !context.ready.load(Ordering::Acquire) {
@@ -362,31 +422,34 @@ async fn judges(context: &Shared) {
 }
 
 /// Until a signal ends it, or Root gives up. It is ready when it judges, and not before.
-async fn live(
-    context: &Shared,
-    manager: &dyn ServiceManager,
-    gave_up: &Notify,
-    first_words: &str,
-) -> Result<u8, NotStarted> {
-    let failed = |error: io::Error| NotStarted::new(format!("cannot watch for signals: {error}"));
-    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+async fn live(house: &House, first_words: &str) -> Result<u8, NotStarted> {
     let live = async {
-        judges(context).await;
-        manager.ready();
+        judges(&house.context).await;
+        house.manager.ready();
         // Under systemd, or with nobody at the other end, there is nobody to tell.
         let _ = io::stdout().write_all(first_words.as_bytes());
         std::future::pending::<Infallible>().await
     };
-    Ok(tokio::select! {
+    tokio::select! {
         never = live => match never {},
+        code = told_to_end(&house.gave_up) => code,
+    }
+}
+
+/// Resolves with the exit code when a signal ends it, or Root gives up.
+async fn told_to_end(gave_up: &Notify) -> Result<u8, NotStarted> {
+    let failed = |error: io::Error| NotStarted::new(format!("cannot watch for signals: {error}"));
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    Ok(tokio::select! {
         _ = terminate.recv() => 0,
         _ = interrupt.recv() => 0,
         () = gave_up.notified() => GAVE_UP,
     })
 }
 
-async fn end(context: &Shared, root: ActorRef<root::Message>, manager: &dyn ServiceManager) {
+async fn end(house: House, start: &Start) {
+    let House { context, root, manager, .. } = house;
     manager.stopping();
     manager.status("stopping: what it knows is being stored");
     // First what is known is stored, then what is in flight: a message that was accepted is not sent again.
@@ -396,7 +459,7 @@ async fn end(context: &Shared, root: ActorRef<root::Message>, manager: &dyn Serv
     if let Some(outbox) = context.at.outbox.get() {
         let _ = outbox.call(outbox::Message::Drain, Some(DRAIN_WITHIN)).await;
     }
-    take_down(context, root).await;
-    // A reader of a pipe may have gone.
-    let _ = writeln!(io::stderr(), "atalaya stopped; what it knows is stored");
+    take_down(&context, root).await;
+    // The socket would tell the next command that somebody is there.
+    let _ = std::fs::remove_file(&start.daemon.http.socket);
 }

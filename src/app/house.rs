@@ -49,6 +49,8 @@ pub struct Ground {
     pub timing: Timing,
     /// How often the service manager wants to be told that all is well, if it does.
     pub watchdog: Option<Duration>,
+    /// Receivers are sent what they are owed.
+    pub sends: bool,
 }
 
 /// Facts by watch.
@@ -121,6 +123,7 @@ pub async fn prepare(ground: Ground) -> Result<Shared, StoreError> {
         incarnations: AtomicU64::new(0),
         suspects: Mutex::default(),
         timing: ground.timing,
+        sends: ground.sends,
         #[cfg(test)]
         chaos: crate::actors::chaos::Chaos::default(),
     }))

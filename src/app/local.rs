@@ -8,14 +8,16 @@ use std::{
 use jiff::SignedDuration;
 
 use super::{
-    daemon::{self, NotStarted, Start},
+    daemon::{self, Start},
     doctor, logging,
 };
 use crate::{
     adapters::store::read_history,
     config::{self, Environment, Place, Report, Sources},
     domain::{history::History, registry::Wanted},
-    edges::cli::local::{Checked, Examined, Files, Finding, Local, Reach, Which},
+    edges::cli::local::{
+        Checked, Examined, Files, Finding, Local, NotStarted, Once, Reach, Seen, Which,
+    },
     ports::chain,
     wire,
 };
@@ -50,7 +52,7 @@ impl Here {
         }
     }
 
-    fn start(&self, files: &Files) -> Result<u8, NotStarted> {
+    fn start(&self, files: &Files) -> Result<Start, NotStarted> {
         let reading = config::read(&self.sources(files, false));
         let daemon = reading.daemon.map_err(|report| {
             let text = report.to_string();
@@ -64,7 +66,7 @@ impl Here {
                 config::Level::Error => {}
             }
         }
-        daemon::run(Start {
+        Ok(Start {
             daemon,
             registry_files: reading.registry_files,
             files: reading.files,
@@ -90,16 +92,12 @@ impl Local for Here {
         self.environment.get(name).map(ToOwned::to_owned)
     }
 
-    fn run(&self, files: &Files) -> u8 {
-        match self.start(files) {
-            Ok(code) => code,
-            Err(NotStarted { code, text }) => {
-                use std::io::Write as _;
-                // Without a standard error there is nobody to tell.
-                let _ = writeln!(std::io::stderr(), "error: {text}");
-                code
-            }
-        }
+    fn run(&self, files: &Files) -> Result<u8, NotStarted> {
+        daemon::run(&self.start(files)?)
+    }
+
+    fn once(&self, files: &Files, once: Once) -> Result<Seen, NotStarted> {
+        daemon::once(&self.start(files)?, once)
     }
 
     fn check(&self, files: &Files, offline: bool) -> Checked {

@@ -9,6 +9,7 @@ pub mod first_words;
 pub mod house;
 pub mod local;
 pub mod logging;
+mod once;
 pub mod presses;
 
 use std::process::ExitCode;

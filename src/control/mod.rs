@@ -14,6 +14,7 @@ pub mod forget;
 pub mod incidents;
 pub mod next;
 pub mod notify;
+pub mod once;
 pub mod pause;
 pub mod ping;
 pub mod press;

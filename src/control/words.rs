@@ -65,9 +65,14 @@ fn dated(at: Timestamp, zone: &TimeZone, now: Timestamp, time: &str) -> String {
     here.strftime(&format!("{date}{time}")).to_string()
 }
 
-/// `1 agent`, `3 agents`.
+/// `1 agent`, `3 agents`, `2 watches`.
 pub fn counted(count: usize, noun: &str) -> String {
-    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+    let ending = match count {
+        1 => "",
+        _ if noun.ends_with("ch") => "es",
+        _ => "s",
+    };
+    format!("{count} {noun}{ending}")
 }
 
 #[cfg(test)]

@@ -179,6 +179,7 @@ impl House {
             sources: vec!["http".to_owned(), "redis".to_owned()],
             timing: Timing::default(),
             watchdog: None,
+            sends: true,
         };
         let context = prepare(ground).await.expect("the store in memory opens");
         let gave_up = Arc::new(Notify::new());

@@ -17,6 +17,7 @@ mod fleet;
 mod harness;
 mod heard;
 mod heartbeat_map;
+mod once;
 mod settings;
 mod signs;
 mod snippets;

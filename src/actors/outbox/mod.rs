@@ -3,6 +3,7 @@
 
 mod receiver;
 mod record;
+mod waiting;
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -13,7 +14,7 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
 
-use self::receiver::Receiver;
+use self::{receiver::Receiver, waiting::Waiting};
 use super::{
     alarm::Alarm,
     canary::Passage,
@@ -82,6 +83,8 @@ pub enum Message {
     Recorded(Option<Recorded>),
     /// Sends nothing new; answers when what is in flight is settled and stored.
     Drain(RpcReplyPort<()>),
+    /// Answers when nothing is owed to anybody.
+    Delivered(RpcReplyPort<()>),
     Retry,
     Start(ReceiverId),
     Ping(RpcReplyPort<()>),
@@ -100,7 +103,7 @@ pub(crate) struct Running {
     finished: HashMap<DeliveryId, Outcome>,
     /// Rows that were told from memory and that the store does not have yet.
     unstored: HashSet<DeliveryId>,
-    drains: Vec<RpcReplyPort<()>>,
+    waiting: Waiting,
     loads_failed: u32,
     nursery: Nursery<ReceiverId>,
     writes: Vec<Write>,
@@ -133,7 +136,7 @@ impl Actor for Outbox {
             references: HashMap::new(),
             finished: HashMap::new(),
             unstored: HashSet::new(),
-            drains: Vec::new(),
+            waiting: Waiting::default(),
             loads_failed: 0,
             nursery: Nursery::new(Patience::Quarantined),
             writes: Vec::new(),
@@ -188,13 +191,14 @@ impl Actor for Outbox {
             }
             Message::Look => running.look(&myself),
             Message::Recorded(recorded) => running.recorded(&myself, recorded)?,
-            Message::Drain(reply) => running.drains.push(reply),
+            Message::Drain(reply) => running.waiting.drains.push(reply),
+            Message::Delivered(reply) => running.waiting.deliveries.push(reply),
             Message::Retry => running.retry(&myself),
             Message::Start(receiver) => running.start(&myself, &receiver).await,
             Message::Ping(reply) => drop(reply.send(())),
         }
         running.record(&myself);
-        running.drained();
+        running.tell_waiting();
         Ok(())
     }
 
@@ -386,7 +390,7 @@ impl Running {
         if !self.loaded && self.loads_failed < LOADS_MAX {
             return;
         }
-        let now = self.context.clock.now();
+        let (now, sends) = (self.context.clock.now(), self.sends());
         let mut again_at: Option<Timestamp> = None;
         let mut reports = Vec::new();
         for desk in self.desks.values_mut() {
@@ -404,7 +408,7 @@ impl Running {
                 self.writes.push(Write::Outcome(Box::new(outcome)));
             }
             reports.extend(next.undelivered);
-            if self.drains.is_empty() {
+            if sends {
                 for dispatch in next.send {
                     desk.send(dispatch, &self.references, now);
                 }
@@ -427,18 +431,6 @@ impl Running {
         if !std::mem::replace(&mut self.looks_soon, true) {
             // `cast` to oneself cannot fail while one handles a message.
             let _ = myself.cast(Message::Look);
-        }
-    }
-
-    /// Whoever waits for the end of all that is in flight is told of it.
-    fn drained(&mut self) {
-        let busy =
-            self.under_way.is_some() || self.desks.values().any(|it| !it.in_flight.is_empty());
-        if !busy && self.writes.is_empty() {
-            for reply in self.drains.drain(..) {
-                // Whoever asked may have gone.
-                let _ = reply.send(());
-            }
         }
     }
 

@@ -48,6 +48,26 @@ pub struct Effects {
     pub need: Option<(Timestamp, Vec<SourceId>)>,
 }
 
+/// Why nobody can say how a watch is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unknown {
+    /// It was never heard since it is watched.
+    NeverHeard,
+    /// The sources by which it is heard do not work.
+    Deaf,
+    /// It has been silent for longer than it may be, and nobody listened all that time.
+    NobodyListened,
+}
+
+/// What a run that ends soon can say of a watch: a verdict where the facts support one; else that it is not known,
+/// which is not well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Knowledge {
+    pub said: Result<Verdict, Unknown>,
+    /// Waiting some seconds longer adds nothing: it was heard, or had its time to be.
+    pub settled: bool,
+}
+
 /// Whether the actor has anything to decide after a beat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wake {

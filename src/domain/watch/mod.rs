@@ -8,7 +8,7 @@ use std::{fmt, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
 
-pub use machine::{Change, Effects, Signal, Spec, State, Wake};
+pub use machine::{Change, Effects, Knowledge, Signal, Spec, State, Unknown, Wake};
 
 use super::{
     id::{Kind, Name, Origin, ReceiverId, WatchId},

@@ -4,13 +4,17 @@
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Zoned};
 use secrecy::SecretString;
 use serde::Serialize;
 
-use crate::domain::{history::History, registry::Wanted};
+use crate::{
+    control::once::OnceView,
+    domain::{history::History, registry::Wanted},
+};
 
 /// Which files are meant; none: the standard places.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -111,12 +115,46 @@ pub enum Which {
     HeartbeatMap,
 }
 
+/// How a run that ends is to go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Once {
+    /// It ends as soon as waiting adds nothing.
+    pub as_soon_as_known: bool,
+    /// And after this at the latest.
+    pub at_most: Duration,
+    /// Receivers are sent what they are owed, before the end.
+    pub notify: bool,
+}
+
+/// What a run saw, and the node's local time at its end.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    pub view: OnceView,
+    pub now: Zoned,
+}
+
+/// Why the daemon did not start, in words, with the exit code (75: another one runs already).
+#[derive(Debug)]
+pub struct NotStarted {
+    pub code: u8,
+    pub text: String,
+}
+
 pub trait Local {
     /// A variable of the environment, if it is set and not empty.
     fn variable(&self, name: &str) -> Option<String>;
 
-    /// Runs the daemon until it is told to stop; returns its exit code (75: another one runs already).
-    fn run(&self, files: &Files) -> u8;
+    /// Runs the daemon until it is told to stop; returns its exit code.
+    ///
+    /// # Errors
+    /// When it did not start.
+    fn run(&self, files: &Files) -> Result<u8, NotStarted>;
+
+    /// Runs until it knows how it stands, or for a time, and ends.
+    ///
+    /// # Errors
+    /// When it did not start, or was told to end before it had judged.
+    fn once(&self, files: &Files, once: Once) -> Result<Seen, NotStarted>;
 
     /// Checks the files; offline, absent secret files and unreachable receivers only warn.
     fn check(&self, files: &Files, offline: bool) -> Checked;

@@ -14,6 +14,7 @@ mod out;
 mod plan;
 mod render;
 mod replay;
+mod run;
 
 use std::{
     ffi::OsString,
@@ -82,8 +83,8 @@ struct Everywhere {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Run the daemon
-    Run,
+    /// Run the daemon; or with --once or --duration judge, say so and end: for cron and CI
+    Run(run::Run),
     /// Check the configuration and the registry
     Check {
         /// Without network and secrets, as in CI
@@ -210,11 +211,7 @@ impl Call<'_> {
 
     fn answer(&self, verb: Verb) -> Ended {
         match verb {
-            Verb::Run => Ended {
-                code: self.local.run(&self.files()),
-                out: Vec::new(),
-                errors: String::new(),
-            },
+            Verb::Run(it) => self.run(&it),
             Verb::Check { offline } => self.check(offline),
             Verb::Doctor => self.doctor(),
             Verb::Plan => self.plan(),

@@ -13,9 +13,12 @@ use jiff::{SignedDuration, Zoned, tz::TimeZone};
 use super::{
     Arguments, Ended, called, client,
     find::Address,
-    local::{Checked, Examined, Files, Local, Reach, Which},
+    local::{Checked, Examined, Files, Local, NotStarted, Once, Reach, Seen, Which},
     plan::tests::wanted,
-    render::tests::{at, held, incident, mary, status, why},
+    render::{
+        once::tests::once_view,
+        tests::{at, held, incident, mary, status, why},
+    },
 };
 use crate::{
     control::{Caller, Command, Done, Face, Refusal, Reply, Scope, ping::PingView},
@@ -60,8 +63,21 @@ impl Local for Played {
         self.variables.iter().find(|(known, _)| *known == name).map(|(_, it)| it.clone())
     }
 
-    fn run(&self, files: &Files) -> u8 {
-        if files.config == Some("taken.toml".into()) { 75 } else { 0 }
+    fn run(&self, files: &Files) -> Result<u8, NotStarted> {
+        let taken = files.config == Some("taken.toml".into());
+        let refused = || NotStarted { code: 75, text: "another atalaya works there".to_owned() };
+        if taken { Err(refused()) } else { Ok(0) }
+    }
+
+    fn once(&self, files: &Files, once: Once) -> Result<Seen, NotStarted> {
+        self.run(files)?;
+        let mut view = once_view();
+        // What was asked for is what is played.
+        view.notified = once.notify;
+        if once.as_soon_as_known {
+            (view.well, view.unwell) = (true, Vec::new());
+        }
+        Ok(Seen { view, now: at("03:15:20").to_zoned(TimeZone::UTC) })
     }
 
     fn check(&self, _: &Files, offline: bool) -> Checked {
@@ -109,6 +125,41 @@ impl Local for Played {
         }
         Ok(self.reach.clone())
     }
+}
+
+#[test]
+fn a_run_that_ends_says_by_its_code_how_it_found_things() {
+    let words: [(&[&str], u8); 6] = [
+        (&["run", "--once"], 0),
+        (&["run", "--duration", "5s"], 1),
+        (&["run", "--once", "--config", "taken.toml"], 75),
+        (&["run", "--notify"], 2),
+        (&["run", "--summary", "x"], 2),
+        (&["run", "--duration", "5"], 2),
+    ];
+    for (words, code) in words {
+        assert_eq!(run(words, &Played::default()), code, "{words:?}");
+    }
+}
+
+#[test]
+fn a_summary_replaces_the_file_that_was_named_and_is_added_to_that_of_a_step() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).expect("a summary");
+    let played =
+        Played { variables: vec![("GITHUB_STEP_SUMMARY", file("step"))], ..Played::default() };
+    for _ in 0..2 {
+        assert_eq!(run(&["run", "--once"], &played), 0);
+        assert_eq!(run(&["run", "--duration", "5s", "--summary", &file("own")], &played), 1);
+    }
+    assert_eq!(read("step").matches("### ✅ tower").count(), 2);
+    assert_eq!(read("own").matches("### ❌ tower").count(), 1);
+    let nowhere = file("no/such/folder");
+    let ended = ended(&["run", "--once", "--summary", &nowhere], &played);
+    let (said, complaint) = texts(&ended);
+    assert_eq!(ended.code, 1);
+    assert!(said.contains("well") && complaint.contains("cannot be written to"), "{complaint}");
 }
 
 fn run(words: &[&str], local: &Played) -> u8 {

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{Beat, Broken, Change, Effects, Report, Signal, Spec, State, Verdict};
 use crate::domain::{
-    hearing::{Ears, Hearing, Proof, RESPITE, Stretch, after, extend},
+    hearing::{Ears, Hearing, Proof, RESPITE, Source, Stretch, after, extend},
     id::SourceId,
     text::Text,
     watch::{self, Cause},
@@ -51,16 +51,27 @@ impl Spec {
     /// What is shown now: as `said`, but `late` (silence over 1.5 × interval) is derived from the clock;
     /// and whether it is idle, which stands beside `up`.
     pub fn shown(&self, state: &State, now: Timestamp) -> (Verdict, bool) {
-        if state.said != Verdict::Up {
-            return (state.said, false);
-        }
+        let idle = state.said == Verdict::Up && state.report == Report::Idle;
+        (self.or_late(state.said, state, now), idle)
+    }
+
+    /// `up`, unless its silence is over 1.5 × interval.
+    pub(super) fn or_late(&self, said: Verdict, state: &State, now: Timestamp) -> Verdict {
         let late = state.last.is_some_and(|last| after(last, self.patience()) < now);
-        let verdict = if late { Verdict::Late } else { Verdict::Up };
-        (verdict, state.report == Report::Idle)
+        if said == Verdict::Up && late { Verdict::Late } else { said }
+    }
+
+    /// Whether none of the sources by which it is heard works.
+    pub(super) fn is_deaf(&self, state: &State, hearing: &Hearing) -> bool {
+        let judge = Judge { spec: self, hearing, state: state.clone(), changes: Vec::new() };
+        let ears = judge.ears();
+        let mut blind =
+            ears.sources.iter().map(|(id, _)| hearing.source(*id).is_none_or(Source::is_blind));
+        if ears.all_must_work { blind.any(|it| it) } else { blind.all(|it| it) }
     }
 
     /// The worst that the facts say.
-    fn standing(&self, state: &State) -> Verdict {
+    pub(super) fn standing(&self, state: &State) -> Verdict {
         let looping = self.loop_after.is_some_and(|limit| limit <= state.repeats);
         let heard = state.last.is_some_and(|last| state.watched_since <= last);
         match &state.report {

@@ -14,6 +14,7 @@
 
 mod facts;
 mod judge;
+mod knowledge;
 mod notable;
 #[cfg(test)]
 mod properties;
@@ -31,7 +32,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     Condition,
     beat::{Beat, Busy, Progress, Report, push_pending},
-    machine::{Change, Effects, Signal, Wake},
+    machine::{Change, Effects, Knowledge, Signal, Unknown, Wake},
 };
 use crate::domain::{detector, id::SourceId, text::Text};
 

@@ -56,14 +56,13 @@ impl Order {
 
 impl Call<'_> {
     pub(in crate::edges::cli) fn demo_part(&self, part: &DemoPart) -> Ended {
-        let code = match part.role {
+        match part.role {
             Role::Daemon => {
                 thread::spawn(stop_at_end_of_input);
-                self.local.run(&self.files())
+                self.serve()
             }
-            Role::Agent => work(&orders()),
-        };
-        Ended { code, out: Vec::new(), errors: String::new() }
+            Role::Agent => Ended { code: work(&orders()), out: Vec::new(), errors: String::new() },
+        }
     }
 }
 

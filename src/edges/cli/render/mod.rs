@@ -2,15 +2,17 @@
 
 mod incidents;
 mod lists;
+pub(super) mod once;
 mod show;
 mod status;
+mod summary;
 mod why;
 
 use jiff::{Timestamp, tz::TimeZone};
 
 pub(super) use self::status::keeps_running;
 use super::terminal::{Mood, Terminal};
-use crate::control::{Reply, words};
+use crate::control::{Reply, once::OnceView, words};
 
 /// Where and when a view is read.
 #[derive(Debug, Clone)]
@@ -73,11 +75,21 @@ pub(super) fn reply(reply: &Reply, scene: &Scene) -> String {
     scene.terminal.fit(&text)
 }
 
+/// What a run that ends found, for a terminal.
+pub(super) fn once(view: &OnceView, scene: &Scene) -> String {
+    scene.terminal.fit(&once::text(view, scene))
+}
+
+/// The same as Markdown.
+pub(super) fn summary(view: &OnceView, scene: &Scene) -> String {
+    summary::text(view, scene)
+}
+
 /// How a verdict or condition is coloured.
 fn mood(word: &str) -> Mood {
     match word {
         "up" | "ok" => Mood::Good,
-        "late" | "degraded" | "blind" | "waiting" | "refused" | "held" => Mood::Warning,
+        "unknown" | "late" | "degraded" | "blind" | "waiting" | "refused" | "held" => Mood::Warning,
         "idle" | "leaving" | "paused" | "info" => Mood::Faint,
         "test" => Mood::Plain,
         _ => Mood::Bad,
