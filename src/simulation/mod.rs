@@ -4,9 +4,9 @@
 mod asking;
 mod canary;
 mod chaos;
+mod days;
 mod explained;
 mod house;
 mod signs;
 mod stories;
-mod week;
 mod world;

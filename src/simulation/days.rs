@@ -285,11 +285,3 @@ fn hours(seed: u64, hours: i64) {
 fn replay_of_half_a_day_says_what_it_is_under_the_other_registry() {
     hours(1, 12);
 }
-
-/// A seed that fails is named by what is printed last.
-#[test]
-fn replay_of_a_week_says_what_it_is_under_the_other_registry_under_seeds_from_1() {
-    for seed in 1..3 {
-        hours(seed, 7 * 24);
-    }
-}
