@@ -18,7 +18,7 @@ use crate::domain::{
     text::Text,
     watch::{
         Flip, Signal, Subject,
-        agent::{Spec, State},
+        agent::{Beats, Spec, State},
     },
 };
 
@@ -91,6 +91,8 @@ fn beginning(now: Timestamp) -> Beginning {
             stall_after: None,
             loop_after: None,
             lease_max: never,
+            needs_input: None,
+            beats: Beats::Steady,
             leave_max: never,
             detector: detector::Kind::Fixed,
             enabled: Arc::from([]),

@@ -193,7 +193,7 @@ mod tests {
         detector,
         id::Origin,
         text::Text,
-        watch::agent::{Spec, State},
+        watch::agent::{self, Spec, State},
     };
 
     fn stranger(name: &str) -> Beginning {
@@ -218,6 +218,8 @@ mod tests {
                 loop_after: None,
                 lease_max: second,
                 leave_max: second,
+                needs_input: None,
+                beats: agent::Beats::Steady,
                 detector: detector::Kind::Fixed,
                 enabled: Arc::from([]),
             }

@@ -3,14 +3,15 @@
 use super::context::Shared;
 use crate::domain::watch::{Verdict, agent};
 
-/// In which order verdicts are counted: what is wrong first.
-const ORDER: [agent::Verdict; 12] = [
+/// In which order the words of verdicts are counted: what is wrong first.
+const ORDER: [agent::Verdict; 13] = [
     agent::Verdict::Down,
     agent::Verdict::Failed,
     agent::Verdict::Overrun,
     agent::Verdict::Stalled,
     agent::Verdict::Looping,
     agent::Verdict::Degraded,
+    agent::Verdict::NeedsInput,
     agent::Verdict::Blind,
     agent::Verdict::Late,
     agent::Verdict::Waiting,
@@ -24,9 +25,10 @@ pub(super) fn line(context: &Shared, unwell: Option<&str>) -> String {
     let said: Vec<Verdict> = context.slots.all().iter().map(|slot| slot.verdict().0).collect();
     let counts: Vec<String> = ORDER
         .into_iter()
-        .map(|verdict| (verdict, said.iter().filter(|it| **it == Verdict::Agent(verdict)).count()))
+        .map(agent::Verdict::word)
+        .map(|word| (word, said.iter().filter(|it| it.word() == word).count()))
         .filter(|(_, count)| 0 < *count)
-        .map(|(verdict, count)| format!("{count} {}", verdict.word()))
+        .map(|(word, count)| format!("{count} {word}"))
         .collect();
     let agents = match said.len() {
         0 => "no agents yet".to_owned(),

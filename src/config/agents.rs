@@ -245,6 +245,8 @@ fn clocks(raw: &raw::Agent) -> raw::Clocks {
         detector: raw.detector,
         lease_max: raw.lease_max.clone(),
         leave_max: raw.leave_max.clone(),
+        needs_input: raw.needs_input.clone(),
+        beats: raw.beats,
     }
 }
 
@@ -256,6 +258,7 @@ fn severities(raw: &raw::Severities) -> Vec<(Condition, Severity)> {
         (Condition::Stalled, raw.stalled),
         (Condition::Looping, raw.looping),
         (Condition::Degraded, raw.degraded),
+        (Condition::NeedsInput, raw.needs_input),
     ];
     given.into_iter().filter_map(|(condition, it)| Some((condition, severity(it?)))).collect()
 }

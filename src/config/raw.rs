@@ -245,6 +245,17 @@ pub(crate) struct Clocks {
     pub(crate) lease_max: Option<Words>,
     /// How long it may be away after it said that it stops. Default: `10m`.
     pub(crate) leave_max: Option<Words>,
+    /// It may wait so long for a person (status `needs_input`) until people are told. Default: they are not.
+    pub(crate) needs_input: Option<Words>,
+    /// `steady`: it beats always; `on_activity`: from `working` to `idle` alone, as hooks do. Default: `steady`.
+    pub(crate) beats: Option<Beats>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Beats {
+    Steady,
+    OnActivity,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
@@ -300,6 +311,10 @@ pub(crate) struct Agent {
     pub(crate) leave_max: Option<Words>,
     /// Agents and sources whose trouble explains its own: `mary`, `source/redis`.
     pub(crate) depends_on: Option<Vec<String>>,
+    /// It may wait so long for a person (status `needs_input`) until people are told.
+    pub(crate) needs_input: Option<Words>,
+    /// `steady`: it beats always; `on_activity`: from `working` to `idle` alone, as hooks do.
+    pub(crate) beats: Option<Beats>,
     /// Receivers of its own, in place of the routes.
     pub(crate) notify: Option<Vec<String>>,
     /// What its troubles weigh, where that differs: `{ degraded = "critical" }`.
@@ -321,6 +336,7 @@ pub(crate) struct Severities {
     pub(crate) stalled: Option<Severity>,
     pub(crate) looping: Option<Severity>,
     pub(crate) degraded: Option<Severity>,
+    pub(crate) needs_input: Option<Severity>,
 }
 
 /// Critical rings; a warning reaches whom a route names for it; info goes to the log alone.

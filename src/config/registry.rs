@@ -178,6 +178,8 @@ impl<'a> Check<'a> {
             loop_after: None,
             lease_max: SignedDuration::from_mins(30),
             leave_max: SignedDuration::from_mins(10),
+            needs_input: None,
+            beats: agent::Beats::Steady,
             detector: detector::Kind::Fixed,
             enabled: sources.iter().map(|it| it.id).collect::<Arc<[SourceId]>>(),
         };
@@ -233,6 +235,14 @@ impl<'a> Check<'a> {
             self.duration(file, at, "stall_after", clocks.stall_after.as_ref(), from_to(100, 744));
         spec.stall_after = stall.or(spec.stall_after);
         spec.loop_after = clocks.loop_after.or(spec.loop_after);
+        let needs_input =
+            self.duration(file, at, "needs_input", clocks.needs_input.as_ref(), from_to(0, 168));
+        spec.needs_input = needs_input.or(spec.needs_input);
+        spec.beats = match clocks.beats {
+            Some(raw::Beats::Steady) => agent::Beats::Steady,
+            Some(raw::Beats::OnActivity) => agent::Beats::OnActivity,
+            None => spec.beats,
+        };
         spec.detector = match clocks.detector {
             Some(raw::Detector::Fixed) => detector::Kind::Fixed,
             Some(raw::Detector::Adaptive) => detector::Kind::Adaptive,

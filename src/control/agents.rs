@@ -177,12 +177,14 @@ pub(super) fn rank(verdict: Verdict) -> u8 {
         Verdict::Stalled => 3,
         Verdict::Looping => 4,
         Verdict::Degraded => 5,
-        Verdict::Late => 6,
-        Verdict::Blind => 7,
-        Verdict::Waiting => 8,
-        Verdict::Leaving => 9,
-        Verdict::Paused => 10,
-        Verdict::Up => 11,
+        Verdict::Unanswered => 6,
+        Verdict::NeedsInput => 7,
+        Verdict::Late => 8,
+        Verdict::Blind => 9,
+        Verdict::Waiting => 10,
+        Verdict::Leaving => 11,
+        Verdict::Paused => 12,
+        Verdict::Up => 13,
     }
 }
 

@@ -10,7 +10,7 @@ use crate::domain::{
     desk::steady_at,
     incident::Incident,
     silence::Silence,
-    watch::agent::Verdict,
+    watch::agent::{Beats, Verdict},
 };
 
 /// One thing that is to come.
@@ -39,7 +39,18 @@ pub fn of_agent(seen: &Agent, shown: Verdict) -> NextView {
     let deadline = |what: &str| NextView { at: seen.state.deadline, what: what.to_owned() };
     match shown {
         Verdict::Up | Verdict::Late => deadline(breaks(seen)),
+        Verdict::NeedsInput if seen.state.deadline.is_some() => {
+            deadline("people are told that it waits, unless it goes on")
+        }
+        Verdict::NeedsInput => NextView::when("up when it goes on; until then its clocks stand"),
+        Verdict::Unanswered => NextView::when("up when it goes on"),
+        Verdict::Waiting if seen.state.deadline.is_none() => {
+            NextView::when("nothing until it is heard")
+        }
         Verdict::Waiting => deadline("down unless it is heard"),
+        Verdict::Leaving if seen.state.deadline.is_none() => {
+            NextView::when("nothing until it is heard again")
+        }
         Verdict::Leaving => deadline("down unless it is heard or paused"),
         Verdict::Paused => NextView::when("nothing until it is resumed"),
         Verdict::Blind => NextView::when("its clock stands still until we can hear again"),
@@ -61,6 +72,7 @@ fn breaks(seen: &Agent) -> &'static str {
         .zip(state.progress_at)
         .and_then(|(limit, since)| since.saturating_add(limit).ok());
     match state.deadline {
+        None if spec.beats == Beats::OnActivity => "nothing until it works again",
         None => "stays so",
         Some(at) if lease == Some(at) => "overrun unless it advances",
         Some(at) if stall == Some(at) => "stalled unless it advances",

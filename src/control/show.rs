@@ -68,6 +68,15 @@ pub struct AgentDetail {
     /// leaves the agent as it is does not move it.
     pub actor_starts: u64,
     pub first_beat_within: String,
+    /// `steady`; `on_activity`: it is expected to beat from `working` to `idle` alone.
+    #[serde(default)]
+    pub beats_expected: String,
+    /// How long it may wait for a person until people are told.
+    #[serde(default)]
+    pub needs_input: Option<String>,
+    /// Since when it waits for a person.
+    #[serde(default)]
+    pub asked_at: Option<Timestamp>,
     pub stall_after: Option<String>,
     pub loop_after: Option<u32>,
     pub lease: Option<LeaseView>,
@@ -196,6 +205,9 @@ impl Controller {
             watched_since: state.watched_since,
             actor_starts: seen.actor_starts,
             first_beat_within: written(spec.first_beat_within),
+            beats_expected: spec.beats.word().to_owned(),
+            needs_input: spec.needs_input.map(written),
+            asked_at: state.asked.map(|it| it.at),
             stall_after: spec.stall_after.map(written),
             loop_after: spec.loop_after,
             lease: state
@@ -226,7 +238,7 @@ fn depends_on(settings: &Settings, watch: &WatchId) -> Vec<String> {
 
 /// Whom the desk would tell, step by step.
 pub fn would_tell(settings: &Settings, subject: &Subject, condition: Condition) -> Vec<StepView> {
-    let routed = route::route(settings, subject, subject.severity_of(condition));
+    let routed = route::route(settings, subject, condition, subject.severity_of(condition));
     let Some((_, origin)) = routed.to.first() else { return Vec::new() };
     let first = StepView {
         after: None,

@@ -76,6 +76,8 @@ fn spec() -> Spec {
         loop_after: None,
         lease_max: SignedDuration::from_mins(30),
         leave_max: SignedDuration::from_mins(10),
+        needs_input: None,
+        beats: agent::Beats::Steady,
         detector: detector::Kind::Fixed,
         enabled: Arc::new([SourceId(0)]),
     }

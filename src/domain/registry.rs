@@ -225,6 +225,8 @@ mod tests {
                     loop_after: None,
                     lease_max: seconds(1800),
                     leave_max: seconds(600),
+                    needs_input: None,
+                    beats: agent::Beats::Steady,
                     detector: detector::Kind::Fixed,
                     enabled: Arc::from([]),
                 }

@@ -88,7 +88,9 @@ fn status(verdict: Verdict) -> Status {
         | Verdict::Overrun
         | Verdict::Stalled
         | Verdict::Looping
-        | Verdict::Degraded => Status::Online,
+        | Verdict::Degraded
+        | Verdict::Unanswered
+        | Verdict::NeedsInput => Status::Online,
         Verdict::Down | Verdict::Leaving => Status::Offline,
         Verdict::Waiting | Verdict::Paused | Verdict::Blind => Status::Unknown,
     }

@@ -52,6 +52,7 @@ fn report(status: Option<Status>) -> Report {
         Some(Status::Idle) => Report::Idle,
         Some(Status::Degraded(word)) => Report::Degraded(clean(&word)),
         Some(Status::Stopping) => Report::Stopping,
+        Some(Status::NeedsInput) => Report::NeedsInput,
     }
 }
 

@@ -30,7 +30,11 @@ use crate::{
         registry::{Pattern, Wanted, Watched},
         restart::Intensity,
         text::Text,
-        watch::{self, Subject, agent::Spec, beat::Beat},
+        watch::{
+            self, Subject,
+            agent::{Beats, Spec},
+            beat::Beat,
+        },
         write::Facts,
     },
     ports::{
@@ -79,6 +83,8 @@ pub(super) fn spec() -> Spec {
         loop_after: None,
         lease_max: seconds(1800),
         leave_max: seconds(600),
+        needs_input: None,
+        beats: Beats::Steady,
         detector: detector::Kind::Fixed,
         enabled: Arc::from([HTTP, BUS]),
     }

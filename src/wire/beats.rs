@@ -64,6 +64,7 @@ pub enum Status {
     /// With the word that was used.
     Degraded(String),
     Stopping,
+    NeedsInput,
 }
 
 /// How far the work is.
@@ -140,6 +141,7 @@ pub fn status(word: &str) -> Option<Status> {
         "ok" | "alive" | "online" | "running" | "healthy" | "up" | "active" => Some(Status::Alive),
         "working" | "busy" => Some(Status::Working),
         "idle" => Some(Status::Idle),
+        "needs_input" => Some(Status::NeedsInput),
         "degraded" | "error" | "critical" | "warning" => {
             Some(Status::Degraded(word.trim().to_owned()))
         }
@@ -384,6 +386,7 @@ mod tests {
             (r#"{"status":"SHUTTING_DOWN"}"#, "Stopping"),
             (r#"{"status":"Critical"}"#, r#"Degraded("Critical")"#),
             (r#"{"status":"busy"}"#, "Working"),
+            (r#"{"status":"Needs_Input"}"#, "NeedsInput"),
             (r#"{"status":"pondering"}"#, r#"meta {"status":"pondering"}"#),
             (r#"{"status":null}"#, ""),
             (r#"{"status":5}"#, "! status: is not text"),

@@ -71,16 +71,18 @@ const SOURCES: &[(&str, &str)] = &[
 ];
 
 /// An agent's verdicts, worst first.
-const VERDICTS: [Verdict; 12] = [
+const VERDICTS: [Verdict; 14] = [
     Verdict::Down,
     Verdict::Failed,
     Verdict::Overrun,
     Verdict::Stalled,
     Verdict::Looping,
     Verdict::Degraded,
+    Verdict::Unanswered,
     Verdict::Late,
     Verdict::Up,
     Verdict::Waiting,
+    Verdict::NeedsInput,
     Verdict::Leaving,
     Verdict::Paused,
     Verdict::Blind,

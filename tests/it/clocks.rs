@@ -10,6 +10,7 @@ use crate::support::{
     beats::Beats,
     daemon::Daemon,
     redis::Redis,
+    telegram::FakeTelegram,
     views::{entries, time},
     wait,
 };
@@ -226,4 +227,65 @@ async fn a_rhythm_that_was_learnt_is_believed_before_the_timeout() {
     assert!(SignedDuration::from_millis(600) <= silence, "{silence:?}");
     assert!(silence < SignedDuration::from_secs(7), "{silence:?}, not the timeout");
     assert_eq!(troubles(&daemon).await, ["down"], "she was never blamed while she beat");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_for_a_person_is_not_down_and_the_phone_hears_what_it_asks() {
+    let phone = FakeTelegram::start().await;
+    let keys = "interval = \"300ms\"\ntimeout = \"1s\"\nneeds_input = \"2s\"";
+    let text = format!("[[agent]]\nid = \"mary\"\nname = \"Mary\"\n{keys}\n");
+    let mut daemon = Daemon::setup().telegram(&phone, "").registry(&text).start().await;
+    let asks = json!({"agent": "mary", "status": "needs_input", "task": "permission for Bash"});
+    daemon.beat(&asks).await;
+    let seen = daemon.verdict("mary", "needs_input", SOON).await;
+    let (told, _) = daemon.incident("agent/mary", "open", SOON).await;
+    assert_eq!((&told["condition"], &told["severity"]), (&json!("needs_input"), &json!("warning")));
+    let due = time(&seen, "since") + SignedDuration::from_secs(2);
+    assert_eq!(time(&told, "opened_at"), due, "{told}");
+    let asked = " asks you</b>: \u{2068}permission for Bash\u{2069}";
+    phone.shows(SOON, asked, |it| it.text.contains(asked)).await;
+    let show = daemon.cli(&["show", "mary"]).await.stdout;
+    assert!(show.contains("waits for a person since"), "{show}");
+
+    // It lives on over a restart, and ends with her next word of work.
+    daemon.restart().await;
+    daemon.verdict("mary", "needs_input", SOON).await;
+    daemon.beat(&json!({"agent": "mary", "status": "working", "task": null})).await;
+    let (over, _) = daemon.incident("agent/mary", "resolved", SOON).await;
+    assert_eq!((&over["id"], &over["ending"]), (&told["id"], &json!("recovered")));
+    daemon.verdict("mary", "down", SOON).await;
+    assert_eq!(troubles(&daemon).await, ["needs_input", "down"], "her clocks run again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_speaks_only_while_it_acts_is_down_only_while_it_acts() {
+    let keys = "beats = \"on_activity\"\ninterval = \"300ms\"\ntimeout = \"1s\"";
+    let daemon = mary(keys).await;
+    daemon.verdict("mary", "waiting", SOON).await;
+    let show = daemon.cli(&["show", "mary"]).await.stdout;
+    assert!(show.contains("nothing until it is heard"), "{show}");
+    let says = async |status: &str| {
+        daemon.beat(&json!({"agent": "mary", "status": status})).await;
+    };
+    says("idle").await;
+    let seen = daemon.verdict("mary", "up", SOON).await;
+    assert_eq!((&seen["idle"], &seen["deadline"]), (&json!(true), &Value::Null), "{seen}");
+    says("working").await;
+    let seen = daemon.shows("mary", "a deadline", |it| !it["deadline"].is_null()).await;
+    daemon.verdict("mary", "down", SOON).await;
+    let (down, _) = daemon.incident("agent/mary", "open", SOON).await;
+    assert_eq!(time(&down, "opened_at"), time(&seen, "deadline"), "{down}");
+    says("idle").await;
+    daemon.verdict("mary", "up", SOON).await;
+    // A declared step holds the pulse; progress ends it.
+    let busy = json!({"op": "compile", "for": "1m"});
+    daemon.beat(&json!({"agent": "mary", "status": "working", "busy": busy})).await;
+    let minute = SignedDuration::from_mins(1);
+    daemon
+        .shows("mary", "the end of the step as its deadline", |it| {
+            !it["deadline"].is_null() && time(it, "deadline") == time(it, "last_beat") + minute
+        })
+        .await;
+    daemon.beat(&json!({"agent": "mary", "progress": "a"})).await;
+    daemon.verdict("mary", "down", SOON).await;
 }

@@ -6,7 +6,7 @@ use super::rows::from_json;
 use crate::domain::{
     id::{Kind, WatchId},
     text::Text,
-    watch::{Condition, Verdict},
+    watch::{Condition, Verdict, agent},
 };
 
 /// Text that was bounded at the door is not cut again.
@@ -38,6 +38,8 @@ pub(super) fn moment(nanos: i64) -> Timestamp {
 /// A verdict as a column: the word of an agent's, `part/` and the condition (or `up`) of a part's.
 pub(super) fn verdict_word(verdict: Verdict) -> String {
     match verdict {
+        // Two verdicts that people read as one.
+        Verdict::Agent(agent::Verdict::Unanswered) => "unanswered".to_owned(),
         Verdict::Agent(verdict) => verdict.word().to_owned(),
         Verdict::Part(_) => format!("part/{}", verdict.word()),
     }
@@ -70,7 +72,6 @@ pub(super) fn text(raw: &str) -> Text {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::watch::agent;
 
     #[test]
     fn times_sort_as_numbers_and_the_last_stands_for_ever() {
@@ -88,6 +89,8 @@ mod tests {
             Verdict::Agent(agent::Verdict::Up),
             Verdict::Agent(agent::Verdict::Down),
             Verdict::Agent(agent::Verdict::Blind),
+            Verdict::Agent(agent::Verdict::NeedsInput),
+            Verdict::Agent(agent::Verdict::Unanswered),
             Verdict::Part(None),
             Verdict::Part(Some(Condition::Down)),
             Verdict::Part(Some(Condition::SetAside)),
@@ -102,7 +105,7 @@ mod tests {
     fn every_word_of_a_verdict_is_the_word_of_the_domain() {
         for word in ["down", "failed", "overrun", "stalled", "looping", "degraded", "late", "up"]
             .into_iter()
-            .chain(["waiting", "leaving", "paused", "blind"])
+            .chain(["waiting", "needs_input", "leaving", "paused", "blind"])
         {
             assert_eq!(verdict(word).unwrap().word(), word);
         }

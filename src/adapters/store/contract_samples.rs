@@ -210,6 +210,7 @@ pub(super) fn facts(watch: &WatchId, n: u64) -> Facts {
         said: agent::Verdict::Degraded,
         said_since: at(3),
         deadline: Some(at(94)),
+        asked: Some(agent::Asked { at: at(3), deaf: SignedDuration::from_secs(4) }),
         working_since: Some(at(41)),
         broken: agent::Broken { stalled: Some(at(90)), ..agent::Broken::default() },
     };

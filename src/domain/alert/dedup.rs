@@ -67,7 +67,8 @@ pub fn is_of_agents(condition: Condition) -> bool {
         | Condition::Overrun
         | Condition::Stalled
         | Condition::Looping
-        | Condition::Degraded => true,
+        | Condition::Degraded
+        | Condition::NeedsInput => true,
         Condition::Blind
         | Condition::Unwatched
         | Condition::Refused

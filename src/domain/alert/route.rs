@@ -6,7 +6,7 @@ use crate::domain::{
     id::{Origin, ReceiverId},
     incident::{Severity, Step},
     silence::Target,
-    watch::Subject,
+    watch::{Condition, Subject},
 };
 
 /// `[[route]]` of the registry.
@@ -41,15 +41,21 @@ pub struct Routed {
 }
 
 /// Info goes to the log alone; a warning reaches who is named for it by a route, and the machines of
-/// the watch's own `notify`; the log has the rest.
-pub fn route(settings: &Settings, subject: &Subject, severity: Severity) -> Routed {
+/// the watch's own `notify`; the log has the rest. What is asked of people reaches them as if it were critical.
+pub fn route(
+    settings: &Settings,
+    subject: &Subject,
+    condition: Condition,
+    severity: Severity,
+) -> Routed {
+    let calls = severity == Severity::Critical || condition.is_asked_of_people();
     if severity == Severity::Info {
         return nobody("info: goes to the log", "severity info");
     }
     if !subject.notify.is_empty() {
         let named = settings.receivers.iter().filter(|it| subject.notify.contains(&it.id));
         let to: Vec<_> = named
-            .filter(|it| severity == Severity::Critical || !it.human)
+            .filter(|it| calls || !it.human)
             .map(|it| (it.id.clone(), subject.origin.clone()))
             .collect();
         let rule = if to.is_empty() {
@@ -59,7 +65,7 @@ pub fn route(settings: &Settings, subject: &Subject, severity: Severity) -> Rout
         };
         return Routed { to, then: Vec::new(), rule, origin: subject.origin.clone() };
     }
-    if let Some(route) = settings.routes.iter().find(|it| it.matches(subject, severity)) {
+    if let Some(route) = settings.routes.iter().find(|it| it.matches(subject, severity, calls)) {
         return Routed {
             to: route.to.iter().map(|it| (it.clone(), route.origin.clone())).collect(),
             then: route.then.clone(),
@@ -67,19 +73,18 @@ pub fn route(settings: &Settings, subject: &Subject, severity: Severity) -> Rout
             origin: route.origin.clone(),
         };
     }
-    match severity {
-        Severity::Critical => everyone(settings, subject),
-        Severity::Warning | Severity::Info => {
-            nobody("warning: goes to the log, no route names it", "severity warning")
-        }
+    if calls {
+        return everyone(settings, subject);
     }
+    nobody("warning: goes to the log, no route names it", "severity warning")
 }
 
 impl Route {
-    fn matches(&self, subject: &Subject, severity: Severity) -> bool {
+    /// `calls`: it reaches who is told of what is critical, whatever it weighs.
+    fn matches(&self, subject: &Subject, severity: Severity, calls: bool) -> bool {
         let weighs = match self.severity.as_slice() {
-            [] => severity == Severity::Critical,
-            listed => listed.contains(&severity),
+            [] => calls,
+            listed => listed.contains(&severity) || (calls && listed.contains(&Severity::Critical)),
         };
         weighs && self.matching.as_ref().is_none_or(|it| it.matches(subject))
     }

@@ -8,7 +8,6 @@ use super::{
     batch::{Batch, Ruled},
 };
 use crate::domain::{
-    alert::route::route,
     decision::Stage,
     id::{IncidentId, Origin},
     incident::Incident,
@@ -42,8 +41,7 @@ impl Desk {
 
     /// Whoever was told first is told, and nothing holds the rest back.
     fn lost_its_clock(&self, it: &Incident, now: Timestamp) -> bool {
-        let told =
-            !it.told.is_empty() && !route(&self.settings, &it.subject, it.severity).to.is_empty();
+        let told = !it.told.is_empty() && !self.routed(it).to.is_empty();
         told && self.muted(it.id, &Batch::new(now)).is_none()
     }
 

@@ -13,7 +13,6 @@ use crate::domain::{
     alert::{
         Reason,
         dedup::{self, Opens, Ruling},
-        route::route,
         wording,
     },
     decision::Stage,
@@ -180,7 +179,7 @@ impl Desk {
         let rule = format!("{CHANGES} changes within {}", wording::written(WITHIN));
         self.decide_flapping(id, "flapping", &rule, batch);
         let Some(incident) = self.books.incident(id) else { return };
-        let routed = route(&self.settings, &incident.subject, incident.severity);
+        let routed = self.routed(incident);
         if routed.to.is_empty() {
             self.decide_flapping(id, "not told", routed.rule, batch);
         }
@@ -194,7 +193,7 @@ impl Desk {
     /// Programs make no sound, and count on hearing each change.
     pub(super) fn tell_machines(&mut self, id: IncidentId, reason: &Reason, batch: &mut Batch) {
         let Some(incident) = self.books.incident(id) else { return };
-        let routed = route(&self.settings, &incident.subject, incident.severity);
+        let routed = self.routed(incident);
         let machines: Vec<ReceiverId> =
             self.settings.receivers.iter().filter(|it| !it.human).map(|it| it.id.clone()).collect();
         for (receiver, origin) in routed.to.iter().filter(|it| machines.contains(&it.0)) {

@@ -281,7 +281,7 @@ impl Desk {
         self.last.incident += 1;
         let id = IncidentId(self.last.incident);
         let severity = flip.subject.severity_of(condition);
-        let routed = route(&self.settings, &flip.subject, severity);
+        let routed = route(&self.settings, &flip.subject, condition, severity);
         self.books.add(Incident {
             id,
             watch: flip.subject.watch.clone(),
@@ -339,7 +339,8 @@ impl Desk {
         incident.cause = flip.cause.clone();
         incident.task.clone_from(&flip.task);
         incident.severity = flip.subject.severity_of(incident.condition);
-        incident.chain = route(&self.settings, &flip.subject, incident.severity).then;
+        let (condition, severity) = (incident.condition, incident.severity);
+        incident.chain = route(&self.settings, &flip.subject, condition, severity).then;
         incident.steps_told = 0;
         let times = incident.occurrences;
         if self.muted(id, batch).is_some_and(|it| it.stage != Stage::Flapping) {
@@ -381,7 +382,8 @@ impl Desk {
         if before < severity {
             incident.acknowledgement = None;
             if incident.steps_told == 0 {
-                incident.chain = route(&self.settings, &flip.subject, severity).then;
+                let condition = incident.condition;
+                incident.chain = route(&self.settings, &flip.subject, condition, severity).then;
             }
         }
         let origin = flip.subject.origin.clone();
@@ -674,6 +676,9 @@ mod tests {
                 }
                 "degraded" => {
                     (agent::Verdict::Degraded, Cause::Said { status: text("degraded"), exit: None })
+                }
+                "asks" => {
+                    (agent::Verdict::Unanswered, Cause::Unanswered { since: at(second), limit })
                 }
                 "blind" => (agent::Verdict::Blind, Cause::Hearing),
                 "paused" => (agent::Verdict::Paused, Cause::Paused { by }),
@@ -1243,6 +1248,41 @@ mod tests {
         it.digest_every = SignedDuration::from_mins(30);
     }
 
+    #[test]
+    fn what_is_asked_of_people_rings_though_it_is_a_warning() {
+        check(
+            settings(with_digest),
+            &[
+                ("0 asks mary", "phone! Mary asks you since 03:12:00"),
+                // Nor is it in the digest.
+                ("1080 tick", ""),
+                ("14400 tick", "phone! Mary asks you since 03:12:00"),
+                ("14500 up mary", "phone~ Mary goes on: waited 4 h 1 min, 03:12 to 07:13"),
+            ],
+        );
+        // Who is told of what is critical; a person of its own too.
+        let routed = |to: &'static str, severity| {
+            settings(|it| {
+                with_digest(it);
+                it.routes.push(Route { severity, ..route_to(&[to], 9) });
+            })
+        };
+        for severity in [Vec::new(), vec![Severity::Warning], vec![Severity::Critical]] {
+            check(routed("hook", severity), &[("0 asks mary", "hook opened#1")]);
+        }
+        check(
+            routed("hook", vec![Severity::Info]),
+            &[("0 asks mary", "phone! Mary asks you since 03:12:00")],
+        );
+        let mut own = Story::new(settings(with_digest));
+        let notify = vec![ReceiverId::new("phone")];
+        let subject = Arc::new(Subject { notify, ..(*subject("mary")).clone() });
+        let flip = Flip { subject, ..own.flip("mary", "asks", 0) };
+        let writes = own.desk.flips(&[flip], HashSet::new(), at(0));
+        let rings = |it: &Write| matches!(it, Write::Delivery(it) if *it.receiver.0 == *"phone");
+        assert!(writes.iter().any(rings), "{writes:?}");
+    }
+
     /// The first period of the stories ends at 03:30, 1080 s after their beginning.
     #[test]
     fn warnings_of_a_period_are_one_silent_message() {
@@ -1724,7 +1764,8 @@ mod tests {
                     assert_eq!(story.desk.missed(at(second)), [], "seed {first}, {second}");
                     for it in story.desk.incidents().filter(|it| it.resolved.is_none()) {
                         let muted = story.desk.muted(it.id, &Batch::new(at(second)));
-                        let routed = route(&story.desk.settings, &it.subject, it.severity);
+                        let routed =
+                            route(&story.desk.settings, &it.subject, it.condition, it.severity);
                         let told = !it.told.is_empty() || routed.to.is_empty();
                         assert!(told || muted.is_some(), "{it:?}, seed {first}, {second} {step}");
                     }

@@ -11,13 +11,13 @@ use crate::domain::{
     alert::{
         Reason, event,
         group::{Group, Voice},
-        route::route,
+        route::{Routed, route},
         wording::{self, Scene},
     },
     decision::Stage,
     delivery::Body,
     id::{GroupId, IncidentId, Origin, ReceiverId},
-    incident::Hold,
+    incident::{Hold, Incident},
     maintenance::over,
     write::Write,
 };
@@ -48,7 +48,7 @@ impl Desk {
             return;
         }
         let Some(incident) = self.books.incident(id) else { return };
-        let routed = route(&self.settings, &incident.subject, incident.severity);
+        let routed = self.routed(incident);
         if routed.to.is_empty() {
             if self.digest_instead(id, batch) {
                 return;
@@ -67,6 +67,11 @@ impl Desk {
             self.tell_one(id, receiver, reason, &rule, origin, batch);
         }
         self.arm_step(id, batch);
+    }
+
+    /// Who hears of an incident as it weighs now.
+    pub(super) fn routed(&self, incident: &Incident) -> Routed {
+        route(&self.settings, &incident.subject, incident.condition, incident.severity)
     }
 
     /// Sets the clock of the chain's next step.

@@ -11,7 +11,7 @@ use super::{
     later,
 };
 use crate::domain::{
-    alert::{Reason, route::route},
+    alert::Reason,
     decision::Stage,
     id::{GroupId, IncidentId, Origin, ReceiverId},
     silence::{Silence, Target},
@@ -124,7 +124,7 @@ impl Desk {
     fn origin_of_chain(&self, id: IncidentId) -> Origin {
         let copied = Origin::Default("chain copied at the opening");
         let Some(incident) = self.books.incident(id) else { return copied };
-        let routed = route(&self.settings, &incident.subject, incident.severity);
+        let routed = self.routed(incident);
         if routed.then == incident.chain { routed.origin } else { copied }
     }
 

@@ -14,7 +14,7 @@ use crate::domain::{
     text::Text,
     watch::{
         Cause, Change, Flip, Signal, Subject, Verdict, Wake,
-        agent::{self, Notable, Spec, State},
+        agent::{self, Beats, Notable, Spec, State},
         beat::{Beat, Progress, Report},
     },
 };
@@ -96,6 +96,9 @@ impl<'a> Lane<'a> {
     }
 
     fn silent_until(&mut self, at: Timestamp) {
+        if self.spec.beats == Beats::OnActivity {
+            return;
+        }
         let last = self.state.as_ref().and_then(|it| it.last);
         let late = last.map(|last| after(last, self.spec.patience())).filter(|it| *it < at);
         self.late.extend(late.map(|since| (since, at)));

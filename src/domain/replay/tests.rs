@@ -48,6 +48,8 @@ fn spec(timeout: i64, stall: Option<i64>) -> Spec {
         loop_after: None,
         lease_max: seconds(1_800),
         leave_max: seconds(600),
+        needs_input: None,
+        beats: agent::Beats::Steady,
         detector: detector::Kind::Fixed,
         enabled: Arc::from([SourceId(0)]),
     }

@@ -18,6 +18,8 @@ pub enum Report {
     Working,
     /// Stops the progress clock until it says another word of its work; `Alive` and `Success` are none.
     Idle,
+    /// It waits for a person: all clocks stop until it says another word of its work.
+    NeedsInput,
     /// `degraded`, `error`, `critical`: its own word.
     Degraded(Text),
     /// `stopping`: silence is expected.

@@ -31,6 +31,8 @@ pub enum Condition {
     Looping,
     /// It says so itself.
     Degraded,
+    /// It waits for a person for longer than it may.
+    NeedsInput,
     /// A source by which we cannot hear.
     Blind,
     /// A watch whose actor keeps failing: nobody watches it.
@@ -52,13 +54,14 @@ pub enum Condition {
 }
 
 impl Condition {
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Down,
         Self::Failed,
         Self::Overrun,
         Self::Stalled,
         Self::Looping,
         Self::Degraded,
+        Self::NeedsInput,
         Self::Blind,
         Self::Unwatched,
         Self::Refused,
@@ -78,6 +81,7 @@ impl Condition {
             Self::Stalled => "stalled",
             Self::Looping => "looping",
             Self::Degraded => "degraded",
+            Self::NeedsInput => "needs_input",
             Self::Blind => "blind",
             Self::Unwatched => "unwatched",
             Self::Refused => "refused",
@@ -108,7 +112,7 @@ impl Condition {
             | Self::Undeliverable
             | Self::SetAside
             | Self::Overdue => Severity::Critical,
-            Self::Degraded | Self::Refused | Self::Held => Severity::Warning,
+            Self::Degraded | Self::NeedsInput | Self::Refused | Self::Held => Severity::Warning,
             Self::Test => Severity::Info,
         }
     }
@@ -122,6 +126,7 @@ impl Condition {
             | Self::Stalled
             | Self::Looping
             | Self::Degraded
+            | Self::NeedsInput
             | Self::Unwatched
             | Self::Refused
             | Self::Held
@@ -131,6 +136,11 @@ impl Condition {
             | Self::Overdue
             | Self::Test => false,
         }
+    }
+
+    /// Whether people are told at once though it is a warning: somebody waits for them.
+    pub fn is_asked_of_people(self) -> bool {
+        self == Self::NeedsInput
     }
 
     /// Worst first: a watch in a worse condition closes its lesser incident as `became …`.
@@ -150,7 +160,8 @@ impl Condition {
             Self::Refused => 11,
             Self::Held => 12,
             Self::Degraded => 13,
-            Self::Test => 14,
+            Self::NeedsInput => 14,
+            Self::Test => 15,
         }
     }
 }
@@ -232,6 +243,11 @@ pub enum Cause {
     /// The same progress so many times.
     Repeats {
         count: u32,
+    },
+    /// It has waited for a person since then, for longer than `limit`.
+    Unanswered {
+        since: Timestamp,
+        limit: SignedDuration,
     },
     /// A declared step (`op`) that should have ended by then.
     Lease {

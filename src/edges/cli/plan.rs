@@ -16,7 +16,10 @@ use crate::{
         id::{Origin, WatchId},
         incident::Severity,
         registry::{Diff, Wanted, Watched},
-        watch::{Condition, Spec, agent::Verdict},
+        watch::{
+            Condition, Spec,
+            agent::{Beats, Verdict},
+        },
     },
 };
 
@@ -224,7 +227,8 @@ fn down_after(
 ) -> Option<SignedDuration> {
     let well = [Verdict::Up, Verdict::Late].iter().any(|it| it.word() == agent.verdict);
     let silent = now.duration_since(agent.last_beat.filter(|_| well)?);
-    (spec.timeout < silent).then_some(spec.interval + RELOAD_RESPITE)
+    let rests = agent.idle && spec.beats == Beats::OnActivity;
+    (spec.timeout < silent && !rests).then_some(spec.interval + RELOAD_RESPITE)
 }
 
 fn differences(before: &Watched, after: &Watched) -> String {
@@ -242,6 +246,8 @@ fn differences(before: &Watched, after: &Watched) -> String {
         ("loop_after", times(old.loop_after), times(new.loop_after)),
         ("lease_max", length(old.lease_max), length(new.lease_max)),
         ("leave_max", length(old.leave_max), length(new.leave_max)),
+        ("needs_input", maybe(old.needs_input), maybe(new.needs_input)),
+        ("beats", old.beats.word().to_owned(), new.beats.word().to_owned()),
         ("name", before.subject.name.to_string(), after.subject.name.to_string()),
         ("group", group(before), group(after)),
     ];
@@ -311,6 +317,8 @@ pub(super) mod tests {
                 loop_after: None,
                 lease_max: SignedDuration::from_mins(30),
                 leave_max: SignedDuration::from_mins(10),
+                needs_input: None,
+                beats: Beats::Steady,
                 detector: detector::Kind::Fixed,
                 enabled: Arc::new([SourceId(0)]),
             }

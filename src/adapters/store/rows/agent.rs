@@ -9,10 +9,11 @@ use serde::{
 };
 
 use super::{Fields, In, Out, Stored};
-use crate::domain::watch::agent::{self, Before, Broken, Heard, Lease, Notable, State};
+use crate::domain::watch::agent::{self, Asked, Before, Broken, Heard, Lease, Notable, State};
 
 choice!(VerdictRow as "agent::Verdict" of agent::Verdict {
-    Down, Failed, Overrun, Stalled, Looping, Degraded, Late, Up, Waiting, Leaving, Paused, Blind,
+    Down, Failed, Overrun, Stalled, Looping, Degraded, Unanswered, Late, Up, Waiting, NeedsInput,
+    Leaving, Paused, Blind,
 });
 record!(State {
     watched_since,
@@ -40,9 +41,11 @@ record!(State {
     deadline,
     broken,
     working_since,
+    asked,
 });
+record!(Asked { at, deaf });
 record!(Heard { source, last, steady });
 record!(Lease { op, until });
-record!(Broken { down, failed, overrun, stalled });
+record!(Broken { down, failed, overrun, stalled, unanswered });
 record!(Notable<Arc<str>> { at, source, report, busy, advanced, before });
 record!(Before<Arc<str>> { last, advanced, over, rhythm });

@@ -90,8 +90,14 @@ pub fn test(settings: &Settings, receiver: &ReceiverId, by: &Text) -> Message {
 
 fn open_one(scene: &Scene<'_>, it: &Incident) -> Message {
     let mut lines = Vec::new();
-    if let Some(task) = &it.task {
-        lines.push(vec![text("Was doing: "), Span::Italic(isolated(task))]);
+    match (&it.cause, &it.task) {
+        // What it asks stands in the first line.
+        (Cause::Unanswered { since, .. }, Some(_)) => {
+            let since = clock_seconds(*since, scene.now, &scene.settings.timezone);
+            lines.push(vec![text(format!("Waits since {since}"))]);
+        }
+        (_, Some(task)) => lines.push(vec![text("Was doing: "), Span::Italic(isolated(task))]),
+        (_, None) => {}
     }
     if let Cause::Fault(why) = &it.cause {
         lines.push(vec![Span::Code(fault(why))]);
@@ -130,6 +136,7 @@ fn headline(scene: &Scene<'_>, it: &Incident) -> Vec<Span> {
         | Condition::Stalled
         | Condition::Looping
         | Condition::Degraded
+        | Condition::NeedsInput
         | Condition::Unwatched
         | Condition::Test => (isolated(&it.subject.name), format!(" {}", is(it.condition).0)),
     };
@@ -161,6 +168,10 @@ fn since(scene: &Scene<'_>, it: &Incident) -> String {
         }
         Cause::NoProgress { since, .. } => format!(": no progress since {}", at(*since)),
         Cause::Repeats { count } => format!(": the same step {count} times, since {broke}"),
+        Cause::Unanswered { since, .. } => match &it.task {
+            Some(task) => format!(": {}", isolated(task)),
+            None => format!(" since {}", at(*since)),
+        },
         Cause::Lease { op, until } => {
             format!(": {} was to end by {}", isolated(op), at(*until))
         }
@@ -382,6 +393,7 @@ fn back(it: &Incident) -> String {
             format!("{name} advances again")
         }
         Condition::Degraded => format!("{name} is well again"),
+        Condition::NeedsInput => format!("{name} goes on"),
         Condition::Blind => format!("Hearing again over {}", it.watch.name),
         Condition::Unwatched => format!("{name} is watched again"),
         Condition::Refused | Condition::Held => format!("The {} is in order", part(it)),

@@ -146,6 +146,32 @@ fn opened() {
 }
 
 #[test]
+fn who_waits_for_a_person_asks_in_the_first_line() {
+    let limit = SignedDuration::from_mins(2);
+    let cause = Cause::Unanswered { since: at("02:11:34"), limit };
+    let mut mary = incident("mary", "Mary", Condition::NeedsInput, cause);
+    mary.task = Some(Text::clean("permission for Bash", 200));
+    check(
+        &[mary.clone()],
+        Some(&Reason::Opened),
+        "🟡 <b>Mary asks you</b>: permission for Bash
+        Waits since 03:11:34
+        Without you: I ring again at 07:13
+        tower-1 · #412
+        [Acknowledge(1), SilenceOneHour, Why]",
+    );
+    mary.task = None;
+    let said = shown(&[mary.clone()], Some(&Reason::Opened));
+    assert!(said.starts_with("🟡 <b>Mary asks you</b> since 03:11:34\nWithout"), "{said}");
+    mary.resolved = Some((at("02:18:00"), Ending::Recovered));
+    let said = shown(&[mary], None);
+    assert!(
+        said.starts_with("✅ <b>Mary goes on</b>: waited 4 min 26 s, 03:13 to 03:18"),
+        "{said}"
+    );
+}
+
+#[test]
 fn a_group_lists_five_and_counts_the_rest() {
     let names = ["Mary", "Lisa", "Paula", "Hybrid", "Scout", "Ann", "Bea"];
     let mut members: Vec<Incident> = names.into_iter().map(down).collect();

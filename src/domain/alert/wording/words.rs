@@ -81,6 +81,7 @@ pub fn rule(cause: &Cause) -> String {
         Cause::Said { exit: Some(exit), .. } => format!("exit {exit}"),
         Cause::NoProgress { limit, .. } => format!("no progress > {}", written(*limit)),
         Cause::Repeats { count } => format!("the same step {count} times"),
+        Cause::Unanswered { limit, .. } => format!("waits for a person > {}", written(*limit)),
         Cause::Lease { op, .. } => format!("{op} ran past its time"),
         Cause::Paused { by } => format!("paused by {by}"),
         Cause::Resumed { by } => format!("resumed by {by}"),
@@ -102,6 +103,7 @@ pub(super) fn is(condition: Condition) -> (&'static str, &'static str) {
         Condition::Stalled => ("is stalled", "are stalled"),
         Condition::Looping => ("is looping", "are looping"),
         Condition::Degraded => ("is degraded", "are degraded"),
+        Condition::NeedsInput => ("asks you", "ask you"),
         Condition::Blind => ("cannot be heard", "cannot be heard"),
         Condition::Unwatched => ("is watched by nobody", "are watched by nobody"),
         Condition::Refused => ("was refused", "were refused"),
@@ -121,6 +123,7 @@ pub(super) fn was(condition: Condition) -> &'static str {
         Condition::Unwatched => "watched by nobody",
         Condition::Blind => "deaf",
         Condition::SetAside => "set aside",
+        Condition::NeedsInput => "waited",
         Condition::Down
         | Condition::Failed
         | Condition::Stalled
@@ -158,6 +161,7 @@ pub(super) fn means(condition: Condition) -> Option<&'static str> {
         | Condition::Stalled
         | Condition::Looping
         | Condition::Degraded
+        | Condition::NeedsInput
         | Condition::Test => None,
     }
 }

@@ -3,7 +3,8 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    Beat, Broken, Busy, Heard, Lease, Progress, Report, Spec, State, Verdict, Wake, push_pending,
+    Asked, Beat, Beats, Broken, Busy, Heard, Lease, Progress, Report, Spec, State, Verdict, Wake,
+    push_pending,
 };
 use crate::domain::{
     hearing::{Hearing, after},
@@ -52,7 +53,11 @@ impl Spec {
             Report::Success => beat.run.is_none(),
             Report::Working => state.report != Report::Idle,
             Report::Idle => state.report == Report::Idle,
-            Report::Degraded(_) | Report::Stopping | Report::Start | Report::Fail { .. } => false,
+            Report::NeedsInput
+            | Report::Degraded(_)
+            | Report::Stopping
+            | Report::Start
+            | Report::Fail { .. } => false,
         };
         let progress = match (&beat.progress, self.loop_after) {
             (None | Some(Progress::Count(_)), _) | (Some(Progress::Digest(_)), None) => true,
@@ -103,12 +108,13 @@ impl Spec {
         if let Some(metadata) = beat.metadata {
             state.metadata = Some(metadata);
         }
-        let idle = beat.report == Report::Idle;
-        report(state, beat.report, beat.run.is_some(), at);
+        // A beat that says that it does not work does not begin to by what else it says.
+        let rests = matches!(beat.report, Report::Idle | Report::NeedsInput);
+        self.report(state, beat.report, beat.run.is_some(), at);
         if let Some(progress) = beat.progress {
-            advance(state, progress, at, idle);
+            advance(state, progress, at, rests);
         }
-        self.lease(state, beat.busy, at, idle);
+        self.lease(state, beat.busy, at, rests);
     }
 
     fn pulse(&self, state: &mut State, at: Timestamp, source: SourceId, sampled: bool) {
@@ -117,7 +123,7 @@ impl Spec {
         if at < state.watched_since && !known && state.watched_since <= after(at, self.timeout) {
             state.watched_since = at;
         }
-        if let (true, Some(last)) = (sampled, state.last) {
+        if let (true, Some(last)) = (sampled && self.expects_beats(state), state.last) {
             state.rhythm.take(at.duration_since(last));
         }
         remember(&mut state.heard, source, at, self.timeout);
@@ -133,13 +139,62 @@ impl Spec {
             state.lease = state.lease.take().filter(|lease| at <= lease.until);
             state.repeats = 0;
         }
-        let rests = matches!(state.report, Report::Idle | Report::Stopping);
-        if !rests && (returns || state.working_since.is_none()) {
+        let begins = self.beats == Beats::Steady && state.working_since.is_none();
+        if !rests(&state.report) && (returns || begins) {
             state.working_since = Some(at);
         }
     }
 
-    fn lease(&self, state: &mut State, busy: Busy, at: Timestamp, idle: bool) {
+    fn report(&self, state: &mut State, said: Report, ends_run: bool, at: Timestamp) {
+        state.reported_at = Some(at);
+        match &said {
+            Report::Log => return,
+            Report::Alive | Report::Working | Report::Degraded(_) => state.broken.failed = None,
+            Report::Success => {
+                state.broken.failed = None;
+                if ends_run {
+                    end_overrun(state);
+                }
+            }
+            Report::Start => end_overrun(state),
+            Report::Fail { .. } => state.broken.failed = Some(at),
+            Report::Idle => {
+                state.broken.failed = None;
+                rest(state);
+            }
+            Report::NeedsInput => {
+                state.broken.failed = None;
+                wait(state, at);
+            }
+            // A process that failed and then ends has still failed.
+            Report::Stopping => rest(state),
+        }
+        let says_nothing_of_work = matches!(said, Report::Alive | Report::Success);
+        let goes_on = says_nothing_of_work
+            && (state.report == Report::Idle || (state.report == Report::NeedsInput && !ends_run));
+        if goes_on {
+            return;
+        }
+        if said != Report::NeedsInput {
+            answered(state, at);
+        }
+        let begins = match &said {
+            Report::Working | Report::Start => true,
+            Report::Alive | Report::Success | Report::Degraded(_) | Report::Fail { .. } => {
+                self.beats == Beats::Steady
+            }
+            Report::Idle | Report::NeedsInput | Report::Stopping | Report::Log => false,
+        };
+        if begins {
+            state.working_since = state.working_since.or(Some(at));
+        }
+        if ends_run && self.beats == Beats::OnActivity && said != Report::Start {
+            rest(state);
+        }
+        state.report = said;
+    }
+
+    fn lease(&self, state: &mut State, busy: Busy, at: Timestamp, rests: bool) {
         match busy {
             Busy::Keep => {}
             Busy::End => {
@@ -155,17 +210,25 @@ impl Spec {
                     state.lease = Some(Lease { op, until: after(at, granted) });
                     state.lease_spent = true;
                     state.broken.stalled = None;
-                    if !idle {
-                        end_idleness(state, at);
+                    if !rests {
+                        begin_to_work(state, at);
                     }
                 }
             }
         }
     }
 
+    /// Whether its silence would mean something.
+    pub(super) fn expects_beats(&self, state: &State) -> bool {
+        let heard = state.last.is_some_and(|last| state.watched_since <= last);
+        let asks = heard && state.report == Report::NeedsInput;
+        let acts = || heard && state.working_since.is_some() && state.lease.is_none();
+        !asks && (self.beats == Beats::Steady || acts())
+    }
+
     /// When the silence breaks the promise and how long it may last, if we hear all along.
     pub(super) fn pulse_base(&self, state: &State) -> Option<(Timestamp, SignedDuration)> {
-        if state.broken.down.is_some() {
+        if state.broken.down.is_some() || !self.expects_beats(state) {
             return None;
         }
         let heard = state.last.filter(|last| state.watched_since <= *last);
@@ -195,6 +258,14 @@ impl Spec {
         judged.then(|| due.max(state.not_before.unwrap_or(Timestamp::MIN)))
     }
 
+    /// When people are to hear that it waits for one of them.
+    pub(super) fn answer_base(&self, state: &State) -> Option<Timestamp> {
+        let judged = state.broken.down.is_none() && state.broken.unanswered.is_none();
+        let asked = state.asked?;
+        let due = after(after(asked.at, asked.deaf), self.needs_input?);
+        judged.then(|| due.max(state.not_before.unwrap_or(Timestamp::MIN)))
+    }
+
     /// The next moment at which the verdict changes by itself, if we hear all along.
     fn earliest_base(&self, state: &State) -> Option<Timestamp> {
         let pulse = self.pulse_base(state).map(|(due, _)| due);
@@ -203,38 +274,12 @@ impl Spec {
 }
 
 fn is_at_work(state: &State) -> bool {
-    !matches!(state.report, Report::Idle | Report::Stopping)
-        && state.last.is_some_and(|last| state.watched_since <= last)
+    !rests(&state.report) && state.last.is_some_and(|last| state.watched_since <= last)
 }
 
-fn report(state: &mut State, said: Report, ends_run: bool, at: Timestamp) {
-    state.reported_at = Some(at);
-    match said {
-        Report::Log => return,
-        Report::Alive | Report::Working | Report::Degraded(_) => state.broken.failed = None,
-        Report::Success => {
-            state.broken.failed = None;
-            if ends_run {
-                end_overrun(state);
-            }
-        }
-        Report::Start => end_overrun(state),
-        Report::Fail { .. } => state.broken.failed = Some(at),
-        Report::Idle => {
-            state.broken.failed = None;
-            rest(state);
-        }
-        // A process that failed and then ends has still failed.
-        Report::Stopping => rest(state),
-    }
-    let says_nothing_of_work = matches!(said, Report::Alive | Report::Success);
-    if state.report == Report::Idle && says_nothing_of_work {
-        return;
-    }
-    if !matches!(said, Report::Idle | Report::Stopping) {
-        state.working_since = state.working_since.or(Some(at));
-    }
-    state.report = said;
+/// Whether this word says that no work is to be expected.
+fn rests(report: &Report) -> bool {
+    matches!(report, Report::Idle | Report::NeedsInput | Report::Stopping)
 }
 
 /// No work is expected: the clocks of progress and lease end.
@@ -246,6 +291,24 @@ fn rest(state: &mut State) {
     state.broken.stalled = None;
 }
 
+/// It waits for a person. The step that it declared, if that is still in its time, goes on afterwards.
+fn wait(state: &mut State, at: Timestamp) {
+    let lease = state.lease.take().filter(|it| at < it.until);
+    rest(state);
+    state.lease = lease;
+    state.asked = state.asked.or(Some(Asked { at, deaf: SignedDuration::ZERO }));
+}
+
+/// It waits for nobody any more.
+fn answered(state: &mut State, at: Timestamp) {
+    if let Some(asked) = state.asked.take()
+        && let Some(lease) = &mut state.lease
+    {
+        lease.until = after(lease.until, at.duration_since(asked.at));
+    }
+    state.broken.unanswered = None;
+}
+
 fn end_overrun(state: &mut State) {
     if state.broken.overrun.take().is_some() {
         state.lease = None;
@@ -253,9 +316,9 @@ fn end_overrun(state: &mut State) {
     }
 }
 
-fn advance(state: &mut State, progress: Progress, at: Timestamp, idle: bool) {
+fn advance(state: &mut State, progress: Progress, at: Timestamp, rests: bool) {
     if state.progress.as_ref() == Some(&progress) {
-        if matches!(progress, Progress::Digest(_)) && !idle {
+        if matches!(progress, Progress::Digest(_)) && !rests {
             state.repeats = state.repeats.saturating_add(1);
         }
         return;
@@ -267,18 +330,21 @@ fn advance(state: &mut State, progress: Progress, at: Timestamp, idle: bool) {
     state.lease_spent = false;
     state.broken.overrun = None;
     state.broken.stalled = None;
-    if idle || state.report == Report::Stopping {
+    if rests || state.report == Report::Stopping {
         return;
     }
     state.working_since = Some(at);
-    end_idleness(state, at);
+    begin_to_work(state, at);
 }
 
-/// Whoever advances, or declares a long step, is not idle.
-fn end_idleness(state: &mut State, at: Timestamp) {
-    if state.report == Report::Idle {
+/// Whoever advances, or declares a long step, is not idle and waits for nobody.
+fn begin_to_work(state: &mut State, at: Timestamp) {
+    if matches!(state.report, Report::Idle | Report::NeedsInput) {
+        answered(state, at);
         state.report = Report::Alive;
-        state.working_since = Some(at);
+    }
+    if !rests(&state.report) {
+        state.working_since = state.working_since.or(Some(at));
     }
 }
 

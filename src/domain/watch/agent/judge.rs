@@ -5,7 +5,7 @@ use std::mem;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Beat, Broken, Change, Effects, Report, Signal, Spec, State, Verdict};
+use super::{Asked, Beat, Beats, Broken, Change, Effects, Report, Signal, Spec, State, Verdict};
 use crate::domain::{
     hearing::{Ears, Hearing, Proof, RESPITE, Source, Stretch, after, extend},
     id::SourceId,
@@ -13,7 +13,7 @@ use crate::domain::{
     watch::{self, Cause},
 };
 
-/// Changes in one silence: a blindness per remembered period, back and forth, and three broken promises.
+/// Changes in one silence: a blindness per remembered period, back and forth, and the broken promises.
 const STEPS_MAX: usize = 64;
 
 impl Spec {
@@ -57,7 +57,8 @@ impl Spec {
 
     /// `up`, unless its silence is over 1.5 × interval.
     pub(super) fn or_late(&self, said: Verdict, state: &State, now: Timestamp) -> Verdict {
-        let late = state.last.is_some_and(|last| after(last, self.patience()) < now);
+        let silent = state.last.is_some_and(|last| after(last, self.patience()) < now);
+        let late = silent && self.beats == Beats::Steady;
         if said == Verdict::Up && late { Verdict::Late } else { said }
     }
 
@@ -83,6 +84,8 @@ impl Spec {
             _ if state.broken.stalled.is_some() => Verdict::Stalled,
             _ if looping => Verdict::Looping,
             Report::Degraded(_) => Verdict::Degraded,
+            Report::NeedsInput if state.broken.unanswered.is_some() => Verdict::Unanswered,
+            Report::NeedsInput => Verdict::NeedsInput,
             Report::Stopping => Verdict::Leaving,
             Report::Alive
             | Report::Working
@@ -102,6 +105,7 @@ enum Step {
     Down(SignedDuration),
     Overrun,
     Stalled,
+    Unanswered,
 }
 
 /// A step, when it happened, and after when it may be said.
@@ -163,6 +167,7 @@ impl Judge<'_> {
         state.report = Report::Alive;
         state.reported_at = None;
         state.working_since = None;
+        state.asked = None;
         state.repeats = 0;
         state.lease = None;
         state.lease_spent = false;
@@ -173,6 +178,7 @@ impl Judge<'_> {
         let was = self.state.broken;
         self.state.broken.down = None;
         self.state.broken.stalled = None;
+        self.state.broken.unanswered = None;
         let stretches = self.stretches();
         // Without the grace of this reload: that delays a verdict, and takes none back.
         let grace = self.state.not_before.take();
@@ -182,9 +188,11 @@ impl Judge<'_> {
         };
         let down = holds(self.spec.pulse_base(&self.state).map(|(due, _)| due));
         let stalled = holds(self.spec.stall_base(&self.state));
+        let unanswered = holds(self.spec.answer_base(&self.state));
         self.state.not_before = grace;
         self.state.broken.down = was.down.filter(|_| down);
         self.state.broken.stalled = was.stalled.filter(|_| stalled);
+        self.state.broken.unanswered = was.unanswered.filter(|_| unanswered);
         let verdict = self.spec.standing(&self.state);
         let cause = match verdict.condition() {
             None => Cause::SettingsChanged,
@@ -216,7 +224,9 @@ impl Judge<'_> {
             let due = self.next(&stretches).filter(|due| due.sure < to)?;
             let proof = match due.step {
                 Step::Deaf | Step::HearsAgain => Proof::Proven,
-                Step::Down(_) | Step::Overrun | Step::Stalled => self.hearing.proof(&ears, due.at),
+                Step::Down(_) | Step::Overrun | Step::Stalled | Step::Unanswered => {
+                    self.hearing.proof(&ears, due.at)
+                }
             };
             match proof {
                 Proof::Proven => self.apply(&due),
@@ -239,6 +249,7 @@ impl Judge<'_> {
             (extended(pulse.map(|(due, _)| due)), Step::Down(limit)),
             (extended(Spec::lease_base(state)), Step::Overrun),
             (extended(self.spec.stall_base(state)), Step::Stalled),
+            (extended(self.spec.answer_base(state)), Step::Unanswered),
         ];
         let promises =
             promises.into_iter().filter_map(|(at, step)| at.map(|at| Due { at, sure: at, step }));
@@ -252,7 +263,7 @@ impl Judge<'_> {
         let mut blind =
             stretches.iter().filter(|it| it.blind && it.until.is_none_or(|until| since < until));
         match self.state.said {
-            Verdict::Up | Verdict::Waiting | Verdict::Leaving => {
+            Verdict::Up | Verdict::Waiting | Verdict::NeedsInput | Verdict::Leaving => {
                 let at = blind.next()?.since.max(since);
                 Some(Due { at, sure: at, step: Step::Deaf })
             }
@@ -271,6 +282,7 @@ impl Judge<'_> {
             | Verdict::Stalled
             | Verdict::Looping
             | Verdict::Degraded
+            | Verdict::Unanswered
             | Verdict::Late
             | Verdict::Paused => None,
         }
@@ -292,6 +304,10 @@ impl Judge<'_> {
             Step::Stalled => {
                 self.state.broken.stalled = Some(at);
                 self.cause(Verdict::Stalled)
+            }
+            Step::Unanswered => {
+                self.state.broken.unanswered = Some(at);
+                self.cause(Verdict::Unanswered)
             }
         };
         self.say(self.spec.standing(&self.state), at, cause);
@@ -320,6 +336,11 @@ impl Judge<'_> {
                 let Report::Degraded(status) = &state.report else { return Cause::Beat };
                 Cause::Said { status: status.clone(), exit: None }
             }
+            Verdict::Unanswered => Cause::Unanswered {
+                since: state.asked.map_or(state.said_since, |it| it.at),
+                limit: self.spec.needs_input.unwrap_or(SignedDuration::ZERO),
+            },
+            Verdict::NeedsInput => Cause::Said { status: word("needs_input"), exit: None },
             Verdict::Leaving => Cause::Said { status: word("stopping"), exit: None },
             Verdict::Down
             | Verdict::Late
@@ -399,6 +420,11 @@ impl Judge<'_> {
         let lease_judged = Spec::lease_base(&self.state).is_some();
         if let Some(lease) = self.state.lease.as_mut().filter(|_| lease_judged) {
             lease.until = later(lease.until);
+        }
+        if let Some(base) = self.spec.answer_base(&self.state) {
+            let given = later(base).duration_since(base);
+            self.state.asked =
+                self.state.asked.map(|it| Asked { deaf: it.deaf.saturating_add(given), ..it });
         }
     }
 }

@@ -30,7 +30,14 @@ impl Spec {
             return Knowledge { said: said(Verdict::Paused), settled: true };
         }
         let heard = state.last.is_some_and(|last| state.watched_since <= last);
-        let kept = self.pulse_base(state).is_none_or(|(due, _)| now <= due);
+        let kept = match (self.pulse_base(state), state.last) {
+            (Some((due, _)), _) => now <= due,
+            // No beat was promised: it may have begun to work, and died of it, while nobody listened.
+            (None, Some(last)) => {
+                !hearing.disturbed(self.steady(state), last) || now <= after(last, self.timeout)
+            }
+            (None, None) => true,
+        };
         let known = match (self.is_deaf(state, hearing), heard, kept) {
             (true, _, _) => Err(Unknown::Deaf),
             (false, false, _) => Err(Unknown::NeverHeard),
@@ -48,7 +55,12 @@ mod tests {
     /// What is said at `now` after this story, by a run that began at `began`; `…` where waiting may add to it.
     #[track_caller]
     fn check(script: &str, began: i64, now: i64, expected: &str) {
-        let mut tower = Tower::new(AGENT);
+        check_with(AGENT, script, began, now, expected);
+    }
+
+    #[track_caller]
+    fn check_with(kind: &str, script: &str, began: i64, now: i64, expected: &str) {
+        let mut tower = Tower::new(kind);
         tower.play(script, Way::Actor);
         let known = tower.spec.knowledge(&tower.state, &tower.hearing, second(began), second(now));
         let said = known.said.map_or_else(|why| format!("{why:?}"), |it| it.word().to_owned());
@@ -95,5 +107,17 @@ mod tests {
         check("beat@0 pause@10 slept900@950", 950, 951, "paused");
         check("beat@0 stop@10 slept500@520", 520, 521, "leaving");
         check("beat@0 stop@10 slept900@920", 920, 921, "NobodyListened…");
+    }
+
+    #[test]
+    fn who_promised_no_beat_is_known_only_as_long_as_somebody_listened() {
+        let acts = "interval=30 timeout=90 activity";
+        check_with(acts, "work@0 idle@10 tick@5000", 0, 5000, "up");
+        check_with(acts, "work@0 idle@10 slept40@60", 60, 61, "up");
+        check_with(acts, "work@0 idle@10 slept900@920", 920, 921, "NobodyListened…");
+        check_with(acts, "tick@10", 0, 10, "NeverHeard…");
+        check("beat@0 ask@10 tick@5000", 0, 5000, "needs_input");
+        check("beat@0 ask@10 slept900@920", 920, 921, "NobodyListened…");
+        check("beat@0 ask@10 slept900@920 beat@921", 920, 922, "needs_input");
     }
 }

@@ -17,6 +17,8 @@ mod judge;
 mod knowledge;
 mod notable;
 #[cfg(test)]
+mod people;
+#[cfg(test)]
 mod properties;
 #[cfg(test)]
 mod stories;
@@ -48,9 +50,31 @@ pub struct Spec {
     pub loop_after: Option<u32>,
     pub lease_max: SignedDuration,
     pub leave_max: SignedDuration,
+    /// It may wait for a person so long until people are told. None: never told.
+    pub needs_input: Option<SignedDuration>,
+    pub beats: Beats,
     pub detector: detector::Kind,
     /// All sources that are switched on: judges a watch that was never heard.
     pub enabled: Arc<[SourceId]>,
+}
+
+/// When it is expected to speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Beats {
+    /// Always.
+    Steady,
+    /// While it acts: from a word of work (`working`, `start`, progress, a lease) to `idle`, `stopping` or the end of
+    /// a run.
+    OnActivity,
+}
+
+impl Beats {
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Steady => "steady",
+            Self::OnActivity => "on_activity",
+        }
+    }
 }
 
 /// Verdicts, worst first (docs/BEHAVIOUR.md 3).
@@ -68,12 +92,16 @@ pub enum Verdict {
     Looping,
     /// It says so itself: status `degraded`, `error`, `critical` or `warning`.
     Degraded,
+    /// It waits for a person for longer than `needs_input`.
+    Unanswered,
     /// Silent for longer than one and a half intervals: shown, never an incident.
     Late,
     /// It beats as promised; shown as `idle` where it said so.
     Up,
     /// Watched and never heard, within `first_beat_within`.
     Waiting,
+    /// It waits for a person: its clocks stand still.
+    NeedsInput,
     /// It said that it stops: its silence is expected for `leave_max`.
     Leaving,
     /// A person paused it: it is not judged.
@@ -91,9 +119,14 @@ impl Verdict {
             Self::Stalled => Some(Condition::Stalled),
             Self::Looping => Some(Condition::Looping),
             Self::Degraded => Some(Condition::Degraded),
-            Self::Late | Self::Up | Self::Waiting | Self::Leaving | Self::Paused | Self::Blind => {
-                None
-            }
+            Self::Unanswered => Some(Condition::NeedsInput),
+            Self::Late
+            | Self::Up
+            | Self::Waiting
+            | Self::NeedsInput
+            | Self::Leaving
+            | Self::Paused
+            | Self::Blind => None,
         }
     }
 
@@ -105,6 +138,8 @@ impl Verdict {
             Self::Stalled => "stalled",
             Self::Looping => "looping",
             Self::Degraded => "degraded",
+            // One word for people, whether they have been told of it or not.
+            Self::Unanswered | Self::NeedsInput => "needs_input",
             Self::Late => "late",
             Self::Up => "up",
             Self::Waiting => "waiting",
@@ -139,8 +174,10 @@ pub struct State {
     pub progress: Option<Progress>,
     pub progress_at: Option<Timestamp>,
     /// From when the progress clock counts: the last progress, or the first beat, the end of idleness, of a
-    /// lease or of an outage; moved by the time in which we could not hear. None: it stands.
+    /// lease, of waiting or of an outage; moved by the time in which we could not hear. None: it stands.
     pub working_since: Option<Timestamp>,
+    /// Since when it waits for a person, if it does.
+    pub asked: Option<Asked>,
     /// How often in a row the present digest was told, 1 for once.
     pub repeats: u32,
     /// The declared step: what, until when; and whether a new one may be granted.
@@ -174,6 +211,15 @@ pub struct Broken {
     pub failed: Option<Timestamp>,
     pub overrun: Option<Timestamp>,
     pub stalled: Option<Timestamp>,
+    pub unanswered: Option<Timestamp>,
+}
+
+/// It waits for a person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asked {
+    pub at: Timestamp,
+    /// What its clock was given for the time in which we could not hear.
+    pub deaf: SignedDuration,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -196,6 +242,7 @@ impl State {
             progress: None,
             progress_at: None,
             working_since: None,
+            asked: None,
             repeats: 0,
             lease: None,
             lease_spent: false,
@@ -219,18 +266,26 @@ impl State {
     #[must_use]
     pub fn fresh(&self, now: Timestamp) -> Self {
         let holds = |verdict| (self.said == verdict).then_some(self.said_since);
-        let leaving = self.said == Verdict::Leaving;
+        let asks = matches!(self.said, Verdict::NeedsInput | Verdict::Unanswered);
+        let report = match (self.said == Verdict::Leaving, asks) {
+            (true, _) => Report::Stopping,
+            (false, true) => Report::NeedsInput,
+            (false, false) => Report::Alive,
+        };
         Self {
             last: self.last,
             heard: self.heard.first().copied().into_iter().collect(),
             paused: self.paused,
-            report: if leaving { Report::Stopping } else { Report::Alive },
-            working_since: Some(now),
+            report,
+            // Whose clock stood is not known to work.
+            working_since: self.working_since.map(|_| now),
+            asked: asks.then_some(Asked { at: self.said_since, deaf: SignedDuration::ZERO }),
             broken: Broken {
                 down: holds(Verdict::Down),
                 failed: holds(Verdict::Failed),
                 overrun: holds(Verdict::Overrun),
                 stalled: holds(Verdict::Stalled),
+                unanswered: holds(Verdict::Unanswered),
             },
             said: self.said,
             said_since: self.said_since,

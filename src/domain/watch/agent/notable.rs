@@ -6,7 +6,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Beat, Busy, Report, Spec, State};
+use super::{Beat, Beats, Busy, Report, Spec, State};
 use crate::domain::{detector::Rhythm, hearing::after, id::SourceId};
 
 /// Progress is kept where it stood still for longer than this part of `stall_after`.
@@ -88,17 +88,22 @@ impl Spec {
 
     fn tells(&self, state: &State, beat: &Beat) -> bool {
         let known = state.pending.last().map_or(&state.report, |it| &it.report);
-        let works = self.stall_after.is_some() || state.lease.is_some();
+        let works =
+            self.stall_after.is_some() || state.lease.is_some() || self.beats == Beats::OnActivity;
+        let at_work = *known != Report::Idle
+            && (self.beats == Beats::Steady || state.working_since.is_some());
         let report = match &beat.report {
             Report::Log => false,
+            // Whoever waits for a person waits on.
+            Report::Alive | Report::Success if *known == Report::NeedsInput => false,
             Report::Alive | Report::Success => is_trouble(known) || state.broken.overrun.is_some(),
             Report::Working | Report::Start => {
-                is_trouble(known)
-                    || state.broken.overrun.is_some()
-                    || (works && *known == Report::Idle)
+                is_trouble(known) || state.broken.overrun.is_some() || (works && !at_work)
             }
-            Report::Idle => is_trouble(known) || (works && *known != Report::Idle),
-            Report::Degraded(_) | Report::Stopping | Report::Fail { .. } => beat.report != *known,
+            Report::Idle => is_trouble(known) || (works && at_work),
+            Report::NeedsInput | Report::Degraded(_) | Report::Stopping | Report::Fail { .. } => {
+                beat.report != *known
+            }
         };
         let busy = match beat.busy {
             Busy::Keep => false,
@@ -113,7 +118,10 @@ impl Spec {
             let stood = beat.at.duration_since(state.progress_at.or(state.working_since)?);
             self.stall_after.map(|limit| limit / STANDSTILL_PART < stood)
         };
-        let counts = state.lease.is_some()
+        let begins = self.beats == Beats::OnActivity && state.working_since.is_none();
+        let counts = begins
+            || state.asked.is_some()
+            || state.lease.is_some()
             || state.broken.overrun.is_some()
             || state.broken.stalled.is_some()
             || stood() == Some(true);
@@ -127,7 +135,7 @@ fn advances(state: &State, beat: &Beat) -> bool {
 
 fn is_trouble(report: &Report) -> bool {
     match report {
-        Report::Degraded(_) | Report::Stopping | Report::Fail { .. } => true,
+        Report::NeedsInput | Report::Degraded(_) | Report::Stopping | Report::Fail { .. } => true,
         Report::Alive
         | Report::Working
         | Report::Idle
@@ -187,5 +195,23 @@ mod tests {
         let kind = "interval=30 timeout=90 stall=400";
         check(kind, "p1@0 p2@30 p2@60 p2@90 p3@120 p3@150 p4@231", "p1@0; p4@231 after 150,120");
         check(kind, "work@0 idle@20 idle@40 work@60", "work@0; idle@20 after 0; work@60 after 40");
+    }
+
+    #[test]
+    fn the_ends_of_activity_and_of_waiting_are_kept() {
+        let acts = "interval=30 timeout=90 activity";
+        check(
+            acts,
+            "idle@0 beat@20 work@40 work@60 idle@80 idle@90",
+            "idle@0; work@40 after 20; idle@80 after 60",
+        );
+        check(acts, "idle@0 p1@20 p2@40 p3@60", "idle@0; p1@20 after 0");
+        let kind = "interval=30 timeout=90";
+        check(
+            kind,
+            "beat@0 ask@20 beat@40 ask@50 work@60",
+            "beat@0; ask@20 after 0; work@60 after 50",
+        );
+        check(kind, "p1@0 ask@20 p1@40 p2@60", "p1@0; ask@20 after 0,0; p2@60 after 40,0");
     }
 }

@@ -7,8 +7,10 @@ use super::{
 };
 use crate::domain::hearing::{Hearing, Period, Source};
 
-const WORDS: [&str; 11] =
-    ["beat", "beat:1", "fail", "p1", "p2", "dA", "busy80", "idle", "stop", "pause", "resume"];
+const WORDS: &[&str] =
+    &["beat", "beat:1", "fail", "p1", "p2", "dA", "busy80", "idle", "stop", "pause", "resume"];
+/// Of agents that wait for people, or speak only while they act.
+const ACTS: &[&str] = &["beat", "work", "ask", "idle", "p1", "busy80", "done", "pause", "resume"];
 const GAPS: [i64; 3] = [1, 61, 91];
 
 /// What came to pass with the sources, of which at any time only the past is known.
@@ -54,15 +56,23 @@ fn read(word: &str, at: i64) -> Signal {
     signal(word, second(at), SourceId(source.parse().unwrap()))
 }
 
+/// What is held to, what it says, and what befalls the sources.
+struct World {
+    spec: Spec,
+    begin: State,
+    words: &'static [&'static str],
+    past: &'static Past,
+}
+
 /// Every script of `length` words: `visit` is shown each state before a word, the word, and when it comes.
 fn for_each_step(
-    spec: &Spec,
-    past: &Past,
+    world: &World,
     (state, now): (&State, i64),
     length: usize,
     visit: &mut dyn FnMut(&State, i64, &str, i64),
 ) {
-    for word in WORDS {
+    let World { spec, words, past, .. } = world;
+    for word in words.iter().copied() {
         for gap in GAPS {
             let at = now + gap;
             // A blind source brings nothing: its first message would have ended that.
@@ -74,27 +84,33 @@ fn for_each_step(
             visit(state, now, word, at);
             if 1 < length {
                 let next = spec.on(state, read(word, at), &past.known_at(at), second(at)).0;
-                for_each_step(spec, past, (&next, at), length - 1, visit);
+                for_each_step(world, (&next, at), length - 1, visit);
             }
         }
     }
 }
 
-/// What is held to, from where, and what befalls the sources.
-fn worlds() -> Vec<(Spec, State, &'static Past)> {
+fn worlds() -> Vec<World> {
     let begin = State::new(second(0));
     let mut rhythm = detector::Rhythm::default();
     (0..detector::SAMPLES_MIN).for_each(|_| rhythm.take(SignedDuration::from_secs(30)));
     let known = State { rhythm, ..begin.clone() };
-    let mut worlds = vec![(spec("adaptive"), known, &QUIET)];
-    worlds.extend(PASTS.iter().map(|it| (spec("stall=60 loop=2 lease=100"), begin.clone(), it)));
+    let mut worlds =
+        vec![World { spec: spec("adaptive"), begin: known, words: WORDS, past: &QUIET }];
+    let world = |kind, words, past| World { spec: spec(kind), begin: begin.clone(), words, past };
+    worlds.extend(PASTS.iter().map(|it| world("stall=60 loop=2 lease=100", WORDS, it)));
+    for past in [&PASTS[1], &PASTS[3]] {
+        worlds.push(world("stall=60 lease=100 needs=60", ACTS, past));
+        worlds.push(world("stall=120 lease=100 needs=60 activity", ACTS, past));
+    }
     worlds
 }
 
 #[test]
 fn a_tick_anywhere_never_changes_the_story() {
-    for (spec, begin, past) in worlds() {
-        for_each_step(&spec, past, (&begin, 0), 3, &mut |state, before, word, at| {
+    for world in worlds() {
+        let World { spec, begin, past, .. } = &world;
+        for_each_step(&world, (begin, 0), 3, &mut |state, before, word, at| {
             let on =
                 |state: &State, signal, at| spec.on(state, signal, &past.known_at(at), second(at));
             let (plain, effects) = on(state, read(word, at), at);
@@ -118,8 +134,9 @@ fn a_tick_anywhere_never_changes_the_story() {
 #[test]
 fn the_fast_path_is_an_optimisation_only() {
     let mut fast = 0;
-    for (spec, begin, past) in worlds() {
-        for_each_step(&spec, past, (&begin, 0), 3, &mut |state, _, word, at| {
+    for world in worlds() {
+        let World { spec, begin, past, .. } = &world;
+        for_each_step(&world, (begin, 0), 3, &mut |state, _, word, at| {
             let Signal::Beat(beat) = read(word, at) else { return };
             let hearing = past.known_at(at);
             let (plain, effects) = spec.on(state, Signal::Beat(beat.clone()), &hearing, second(at));
@@ -140,8 +157,9 @@ fn the_fast_path_is_an_optimisation_only() {
 /// Beats that waited for their actor are judged as if each had been judged when it came.
 #[test]
 fn a_late_actor_tells_the_same_story() {
-    for (spec, begin, _) in worlds().into_iter().take(2) {
-        for_each_step(&spec, &QUIET, (&begin, 0), 2, &mut |state, _, word, at| {
+    for world in worlds().into_iter().map(|it| World { past: &QUIET, ..it }) {
+        let World { spec, begin, .. } = &world;
+        for_each_step(&world, (begin, 0), 2, &mut |state, _, word, at| {
             for (second_word, gap) in [("beat", 1), ("fail", 95), ("p2", 200), ("busy80", 60)] {
                 let signals = [(word, at), (second_word, at + gap), ("beat", at + gap + 91)];
                 let end = second(at + gap + 500);

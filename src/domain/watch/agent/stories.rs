@@ -334,6 +334,9 @@ fn fresh_facts_keep_what_was_said() {
         ("beat@0 fresh@50 tick@91", "down@90 | down"),
         ("beat@0 fail@10 fresh@50 tick@60", " | failed"),
         ("beat@0 stop@10 fresh@50 tick@150", " | leaving"),
+        ("beat@0 ask@10 fresh@50 tick@500", " | needs_input"),
+        ("beat@0 ask@10 needs60@20 tick@90 fresh@100 beat@200 tick@500", " | unanswered"),
+        ("beat@0 ask@10 needs60@20 tick@90 fresh@100 work@200", "up@200 | up"),
         ("beat@0 pause@10 fresh@50 beat@60 tick@300", " | paused"),
     ] {
         let mut tower = Tower::new(AGENT);

@@ -3,7 +3,7 @@
 use super::*;
 use crate::domain::{
     hearing::{Hearing, Source},
-    watch::Cause,
+    watch::{self, Cause},
 };
 
 /// How beats reach the machine.
@@ -96,10 +96,11 @@ impl Tower {
             "slept" => self.hearing.slept(now - span, now),
             "timeout" => self.spec.timeout = span,
             "stall" => self.spec.stall_after = Some(span),
+            "needs" => self.spec.needs_input = number.map(SignedDuration::from_secs),
             "loop" => self.spec.loop_after = number.and_then(|it| u32::try_from(it).ok()),
             _ => return None,
         }
-        let reloaded = matches!(name, "timeout" | "stall" | "loop");
+        let reloaded = matches!(name, "timeout" | "stall" | "needs" | "loop");
         Some(if reloaded { Signal::Reloaded } else { Signal::Tick })
     }
 
@@ -116,7 +117,7 @@ impl Tower {
         let (state, effects) = self.spec.on(&self.state, signal, &self.hearing, self.now);
         self.state = state;
         for change in effects.changes {
-            self.said.push(format!("{}@{}", change.to.word(), change.at.as_second()));
+            self.said.push(format!("{}@{}", told(change.to), change.at.as_second()));
             self.causes.push(change.cause);
         }
         self.need = effects.need.map_or_else(String::new, |(at, sources)| {
@@ -129,11 +130,17 @@ impl Tower {
         let (verdict, idle) = self.spec.shown(&self.state, self.now);
         let word = match (verdict, idle) {
             (Verdict::Up, true) => "idle",
-            (verdict, _) => verdict.word(),
+            (verdict, _) => told(watch::Verdict::Agent(verdict)),
         };
         let bar = if self.said.is_empty() { "" } else { " | " };
         format!("{}{bar}{word}{}", self.said.join(" "), self.need)
     }
+}
+
+/// The word of a verdict; of two that share one, another for the worse.
+fn told(verdict: watch::Verdict) -> &'static str {
+    let unanswered = verdict == watch::Verdict::Agent(Verdict::Unanswered);
+    if unanswered { "unanswered" } else { verdict.word() }
 }
 
 pub(super) fn spec(kind: &str) -> Spec {
@@ -146,6 +153,8 @@ pub(super) fn spec(kind: &str) -> Spec {
         loop_after: None,
         lease_max: seconds(1_800),
         leave_max: seconds(600),
+        needs_input: None,
+        beats: Beats::Steady,
         detector: detector::Kind::Fixed,
         enabled: Arc::from([SourceId(0), SourceId(1)]),
     };
@@ -158,6 +167,8 @@ pub(super) fn spec(kind: &str) -> Spec {
             "stall" => spec.stall_after = Some(seconds(number)),
             "loop" => spec.loop_after = u32::try_from(number).ok(),
             "lease" => spec.lease_max = seconds(number),
+            "needs" => spec.needs_input = Some(seconds(number)),
+            "activity" => spec.beats = Beats::OnActivity,
             "adaptive" => spec.detector = detector::Kind::Adaptive,
             other => panic!("unknown setting {other}"),
         }
@@ -185,6 +196,7 @@ pub(super) fn beat(word: &str, at: Timestamp, source: SourceId) -> Beat {
         ("stamp", Some(stamp)) => Beat::plain(second(stamp), source),
         ("work", _) => report(Report::Working),
         ("idle", _) => report(Report::Idle),
+        ("ask", _) => report(Report::NeedsInput),
         ("log", _) => report(Report::Log),
         ("bad", _) => Beat::unreadable(at, source),
         ("half", _) => Beat { malformed: true, progress: Some(Progress::Count(2)), ..plain },

@@ -89,7 +89,8 @@ pub(super) fn summary(view: &OnceView, scene: &Scene) -> String {
 fn mood(word: &str) -> Mood {
     match word {
         "up" | "ok" => Mood::Good,
-        "unknown" | "late" | "degraded" | "blind" | "waiting" | "refused" | "held" => Mood::Warning,
+        "unknown" | "late" | "degraded" | "needs_input" | "blind" | "waiting" | "refused"
+        | "held" => Mood::Warning,
         "idle" | "leaving" | "paused" | "info" => Mood::Faint,
         "test" => Mood::Plain,
         _ => Mood::Bad,

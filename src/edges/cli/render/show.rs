@@ -10,6 +10,7 @@ use crate::{
         show::{AgentDetail, IncidentDetail, PartDetail, RhythmView, ShowView, StepView},
         why::DeliveryView,
     },
+    domain::watch::agent::Beats,
     edges::cli::terminal::{Mood, Table},
 };
 
@@ -68,6 +69,11 @@ fn agent(detail: &AgentDetail, scene: &Scene) -> String {
     if let Some(lease) = &detail.lease {
         page.line("lease", format!("{} until {}", lease.op, scene.clock(lease.until)));
     }
+    if let Some(asked) = detail.asked_at {
+        let told = detail.needs_input.as_ref().map(|it| format!(" (people are told after {it})"));
+        let since = scene.clock(asked);
+        page.line("input", format!("waits for a person since {since}{}", told.unwrap_or_default()));
+    }
     if let Some(task) = &it.task {
         page.line("task", task);
     }
@@ -123,12 +129,19 @@ fn headline(it: &AgentView, scene: &Scene) -> String {
 
 fn pulse(detail: &AgentDetail, scene: &Scene) -> String {
     let it = &detail.agent;
-    let limits = format!("every {}, down after {}", it.interval, it.timeout);
+    let limits = if detail.beats_expected == Beats::OnActivity.word() {
+        format!("down after {} without a beat while it works", it.timeout)
+    } else {
+        format!("every {}, down after {}", it.interval, it.timeout)
+    };
     match (it.last_beat, &it.source) {
         (Some(last), Some(source)) => {
             format!("last {} over {source}, {limits}", scene.clock(last))
         }
         (Some(last), None) => format!("last {}, {limits}", scene.clock(last)),
+        (None, _) if detail.beats_expected == Beats::OnActivity.word() => {
+            format!("never heard since {}, {limits}", scene.clock(detail.watched_since))
+        }
         (None, _) => format!(
             "never heard since {}, first beat within {}",
             scene.clock(detail.watched_since),

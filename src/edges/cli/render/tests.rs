@@ -243,6 +243,9 @@ fn show_tells_all_that_is_known_of_an_agent() {
         watched_since: at("01:00:00"),
         actor_starts: 1,
         first_beat_within: "2m".to_owned(),
+        beats_expected: "steady".to_owned(),
+        needs_input: Some("2m".to_owned()),
+        asked_at: Some(at("03:11:00")),
         stall_after: Some("30m".to_owned()),
         loop_after: None,
         lease: None,
@@ -280,6 +283,7 @@ fn show_tells_all_that_is_known_of_an_agent() {
 agent/mary "Mary"   DOWN since 03:13:34 (silent 3m 16s)   #412
 pulse      last 03:12:04 over http, every 30s, down after 90s
 progress   412, still since 03:09:50 (stalls after 30m)
+input      waits for a person since 03:11:00 (people are told after 2m)
 task       refactor billing tests
 beats      ▆▆█▆ ✗    usual 30s, longest 41s
 clock      its clock is 600s behind ours
