@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -104,6 +104,8 @@ pub struct Context {
     pub ready: AtomicBool,
     /// Grows with every start of a writer; the store refuses what an older one sends.
     pub incarnations: AtomicU64,
+    /// Verdicts that the IncidentManager has taken in and that wait for a store that refuses.
+    pub taken: AtomicUsize,
     /// What the IncidentManager was working on: found here by its successor if it died of it.
     pub suspects: Mutex<incident_manager::Suspects>,
     pub timing: Timing,

@@ -1,7 +1,7 @@
 //! Sweeper: sleeps to the earliest deadline of its shard, 1 s at most, and wakes whose deadline has
 //! passed. It decides nothing and keeps nothing: when it dies, the next sweep sees the same.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use jiff::{SignedDuration, Timestamp};
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
@@ -112,6 +112,8 @@ impl Running {
         let resend = RESEND_EVERY <= now.duration_since(self.resent_at);
         let mut next = now + SLEEP_MAX;
         let mut waiting = 0;
+        // What was taken in and waits for the store alone holds nobody up.
+        let waiting_max = UNACKNOWLEDGED_MAX + self.context.taken.load(Ordering::Relaxed);
         let mut unheard = Vec::new();
         for slot in self.context.slots.shard(self.number) {
             let glance = slot.glance(now);
@@ -127,7 +129,7 @@ impl Running {
             match glance.deadline {
                 // Strictly later: at the deadline itself the promise still holds.
                 Some(deadline) if now <= deadline => next = next.min(deadline),
-                Some(_) if waiting < UNACKNOWLEDGED_MAX => {
+                Some(_) if waiting < waiting_max => {
                     reached(Point::DeadlineFound);
                     slot.wake();
                 }

@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, RwLock,
-        atomic::{AtomicBool, AtomicU64},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize},
     },
     time::Duration,
 };
@@ -121,6 +121,7 @@ pub async fn prepare(ground: Ground) -> Result<Shared, StoreError> {
         unstored: Mutex::new(dropped),
         ready: AtomicBool::new(false),
         incarnations: AtomicU64::new(0),
+        taken: AtomicUsize::new(0),
         suspects: Mutex::default(),
         timing: ground.timing,
         sends: ground.sends,

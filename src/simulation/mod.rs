@@ -6,6 +6,7 @@ mod canary;
 mod chaos;
 mod days;
 mod explained;
+mod full_disk;
 mod house;
 mod signs;
 mod stories;

@@ -107,6 +107,41 @@ async fn a_full_disk_is_told_and_the_watch_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn outages_while_the_disk_is_full_are_told_meanwhile_and_recorded_afterwards() {
+    let name = "outages_while_the_disk_is_full_are_told_meanwhile_and_recorded_afterwards";
+    let sink = Webhook::start().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let Some(disk) = Disk::mount(name, folder.path()) else { return };
+    let daemon = elsewhere(setup(&sink), folder.path()).start().await;
+    let names = ["mary", "lisa", "paula"];
+    let beating = Beating::start(&daemon, names, BEAT);
+    for it in names {
+        daemon.verdict(it, "up", SOON).await;
+    }
+    disk.fill();
+    for it in names {
+        let watch = format!("agent/{it}");
+        beating.silence(it);
+        sink.expect(SOON, "the fall is told meanwhile", of(&watch, "opened")).await;
+        trouble_of_store(&daemon, Some("unwritable")).await;
+        beating.add(it);
+        sink.expect(SOON, "the return is told meanwhile", of(&watch, "resolved")).await;
+    }
+    sink.expect(SOON, "so is the store", of("self/store", "opened")).await;
+    disk.free();
+    trouble_of_store(&daemon, None).await;
+    for it in names {
+        let watch = format!("agent/{it}");
+        let stored = incident(&daemon, &watch, "resolved").await;
+        assert!(time(&stored["opened_at"]) < time(&stored["resolved_at"]), "{stored}");
+        for event in ["opened", "resolved"] {
+            let told = sink.events(event).into_iter().filter(|it| it.incident("watch") == watch);
+            assert_eq!(told.count(), 1, "{event} {watch}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_start_on_a_read_only_disk_is_told_and_the_watch_goes_on() {
     let sink = Webhook::start().await;
     let folder = tempfile::tempdir().expect("a folder");

@@ -5,7 +5,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 use jiff::Timestamp;
 use ractor::ActorRef;
 
-use super::{Message, QUEUE_MAX, Running};
+use super::{Message, Running, lane::Room};
 use crate::domain::{
     desk::Missed,
     id::{Kind, WatchId},
@@ -46,9 +46,8 @@ impl Running {
     /// run makes nobody late: there is a whole period of running between two audits.
     fn audit_chains(&mut self, myself: &ActorRef<Message>) {
         let now = self.context.clock.now();
-        let room = if self.refused { QUEUE_MAX } else { 1 };
         // What waits for a commit is no step forgotten.
-        if !self.loaded || room <= self.queue.len() {
+        if !self.loaded || self.room() == Room::Nothing {
             return;
         }
         let Some(desk) = &mut self.desk else { return };

@@ -55,7 +55,9 @@ impl Running {
         if self.refused {
             self.tell_from_memory(&commit.writes);
         }
-        self.queue.push_back(UnderWay {
+        let owed = commit.writes.iter().filter(|it| matches!(it, Write::Delivery(_))).count();
+        self.enqueue(UnderWay {
+            owed,
             commit,
             watches,
             acknowledge,

@@ -4,6 +4,7 @@
 mod audit;
 mod commit;
 mod doubt;
+mod lane;
 mod suspects;
 
 use std::{
@@ -16,7 +17,10 @@ use jiff::Timestamp;
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort, rpc::CallResult};
 
 pub use self::suspects::Suspects;
-use self::suspects::{CRASHES_MAX, blame};
+use self::{
+    lane::Room,
+    suspects::{CRASHES_MAX, blame},
+};
 use super::{
     alarm::Alarm,
     canary::{Passage, passage},
@@ -44,8 +48,6 @@ const WRITER: &str = "incident_manager";
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 /// How long a commit may take before it is sent again (the Recorder gives up at 20 s by itself).
 const ANSWER_WITHIN: Duration = Duration::from_secs(25);
-/// Transactions that wait for a store that refuses; beyond that, flips wait in their slots.
-const QUEUE_MAX: usize = 1_000;
 /// Flips that wait to be taken in.
 const WAITING_MAX: usize = 20_000;
 /// Loads that fail before the manager begins without the book: some 5 s.
@@ -82,6 +84,8 @@ struct UnderWay {
     worker: Option<Worker>,
     /// Goes on to the outbox once the store has answered, whatever it said.
     canary: Option<Passage>,
+    /// Messages that are in it.
+    owed: usize,
 }
 
 pub(crate) struct Running {
@@ -192,6 +196,7 @@ impl Actor for IncidentManager {
             Message::Ping(reply) => drop(reply.send(())),
         }
         running.pump(&myself);
+        running.publish_taken();
         if running.queue.is_empty() && running.flips.is_empty() {
             for reply in running.drains.drain(..) {
                 let _ = reply.send(());
@@ -295,8 +300,7 @@ impl Running {
 
     /// Takes in all that waits, as one transaction, unless one is under way.
     fn pump(&mut self, myself: &ActorRef<Message>) {
-        let room = if self.refused { QUEUE_MAX } else { 1 };
-        if room <= self.queue.len() || self.desk.is_none() {
+        if self.room() == Room::Nothing || self.desk.is_none() {
             return;
         }
         if !self.flips.is_empty() || !self.asks.is_empty() || !self.undelivered.is_empty() {
@@ -320,6 +324,7 @@ impl Running {
     }
 
     fn take_flips(&mut self, now: Timestamp) -> (Vec<Write>, Vec<(WatchId, u64, u64)>) {
+        let room = self.room();
         let Some(desk) = &mut self.desk else { return (Vec::new(), Vec::new()) };
         // After a crash one at a time, until the one that did it is known.
         let crashes = |it: &Suspects| it.crashes.values().any(|count| *count < CRASHES_MAX);
@@ -339,9 +344,14 @@ impl Running {
                 continue;
             }
             let watch = &flip.subject.watch;
+            let newer = newest.get(watch).is_some_and(|it| (flip.epoch, flip.n) <= *it);
+            let known = newer || desk.has_seen(&flip) || self.set_aside.contains(watch);
+            // What has no place now, and what waits for the store already, comes again.
+            if (known && self.refused) || !(known || room.has_place_for(&flip)) {
+                continue;
+            }
             acknowledge.push((watch.clone(), flip.epoch, flip.n));
-            let known = newest.get(watch).is_some_and(|it| (flip.epoch, flip.n) <= *it);
-            if known || desk.has_seen(&flip) || self.set_aside.contains(watch) {
+            if known {
                 continue;
             }
             newest.insert(watch.clone(), (flip.epoch, flip.n));
@@ -402,9 +412,8 @@ impl Running {
 
     fn tick(&mut self, myself: &ActorRef<Message>) {
         // While a commit is under way the alarm is set again when it stands.
-        let room = if self.refused { QUEUE_MAX } else { 1 };
         if self.loaded
-            && self.queue.len() < room
+            && self.room() != Room::Nothing
             && let Some(desk) = &mut self.desk
         {
             let writes = desk.tick(self.context.clock.now());
