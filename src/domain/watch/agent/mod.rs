@@ -194,7 +194,7 @@ pub struct State {
     pub broken: Broken,
     /// `down` comes not before this (a reload moved the deadline).
     pub not_before: Option<Timestamp>,
-    /// Beats that the actor has yet to judge, oldest first; bounded by [`PENDING_MAX`].
+    /// Beats that the actor has yet to judge, oldest first; bounded by `PENDING_MAX`.
     pub pending: Vec<Beat>,
     /// What was said last, and since when it holds.
     pub said: Verdict,
