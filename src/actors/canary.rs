@@ -73,17 +73,11 @@ impl Canary {
 fn beginning(now: Timestamp) -> Beginning {
     let never = SignedDuration::from_hours(24 * 365);
     Beginning {
-        subject: Arc::new(Subject {
-            watch: WatchId::new(Kind::Myself, "canary"),
-            name: Text::clean("canary", 40),
-            origin: Origin::Default("canary"),
-            notify: Vec::new(),
-            severity: Vec::new(),
-            self_registered: false,
-            timeout: None,
-            aliases: Vec::new(),
-            group: None,
-        }),
+        subject: Arc::new(Subject::new(
+            WatchId::new(Kind::Myself, "canary"),
+            Text::clean("canary", 40),
+            Origin::Default("canary"),
+        )),
         spec: Spec {
             interval: never,
             timeout: never,

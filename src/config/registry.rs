@@ -21,7 +21,6 @@ use super::{
     walk::{header, read, walk},
 };
 use crate::domain::{
-    dependency::Dependencies,
     desk, detector,
     id::{Name, Origin, SourceId},
     incident::Severity,
@@ -266,19 +265,11 @@ impl<'a> Check<'a> {
     fn desk(&mut self) -> desk::Settings {
         let node = &self.fixed.daemon.node;
         let mut settings = desk::Settings {
-            node: node.name.clone(),
-            timezone: node.timezone.clone(),
             receivers: self.receivers.of_desk(),
             routes: receivers::routes(self.fixed, self.files, self.receivers, self.findings),
             maintenance: maintenance::windows(self.fixed, self.files, self.findings),
-            dependencies: Dependencies::default(),
-            reopen: SignedDuration::from_mins(10),
-            repeat: SignedDuration::from_hours(4),
-            acknowledge_for: SignedDuration::from_hours(8),
-            join_within: SignedDuration::from_secs(30),
             digest_every: self.fixed.daemon.delivery.digest_every,
-            critical_lifetime: SignedDuration::from_hours(24),
-            warning_lifetime: SignedDuration::from_hours(2),
+            ..desk::Settings::new(node.name.clone(), node.timezone.clone())
         };
         for file in self.files {
             let Some(raw) = file.raw.defaults.as_ref().and_then(|it| it.incident.as_ref()) else {

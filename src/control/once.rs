@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
-    Controller,
+    Controller, Refusal,
     agents::worst,
     incidents::IncidentView,
     status::{PartView, worst_first},
@@ -88,16 +88,10 @@ impl Controller {
     /// What a run that began at `began` and ends now can say.
     pub async fn once(&self, began: Timestamp, notified: bool) -> OnceView {
         let health = self.tower.health();
-        let store = self.tower.store();
-        let all = IncidentFilter { all: true, watch: None, id: None, limit: ENDED_MAX };
-        let (incidents, unread) = match store.incidents(all).await {
-            Ok(incidents) => (incidents, None),
-            Err(error) => (Vec::new(), Some(crate::ports::chain(&error))),
+        let (mut open, ended, unread) = match self.open_and_ended_since(began).await {
+            Ok((open, ended)) => (open, ended, None),
+            Err(refusal) => (Vec::new(), Vec::new(), Some(refusal.text)),
         };
-        let is_open = |it: &Incident| it.resolved.is_none();
-        let (mut open, ended): (Vec<Incident>, Vec<Incident>) =
-            incidents.into_iter().partition(is_open);
-        let ended = ended.iter().filter(|it| it.resolved.as_ref().is_some_and(|it| began <= it.0));
         worst_first(&mut open);
         let watches = self.tower.watches();
         let numbers = worst(&open);
@@ -124,11 +118,23 @@ impl Controller {
             unwell,
             watches: rows.into_iter().map(|it| it.view).collect(),
             troubles: open.iter().map(IncidentView::of).collect(),
-            ended: ended.map(IncidentView::of).collect(),
+            ended: ended.iter().map(IncidentView::of).collect(),
             parts: parts.iter().map(|it| PartView::of(it, None)).collect(),
             notified,
             owed,
         }
+    }
+
+    /// An open incident may be older than any that are looked through for an end.
+    async fn open_and_ended_since(
+        &self,
+        began: Timestamp,
+    ) -> Result<(Vec<Incident>, Vec<Incident>), Refusal> {
+        let open = self.open_incidents(None).await?;
+        let newest = IncidentFilter { all: true, watch: None, id: None, limit: ENDED_MAX };
+        let mut ended = self.tower.store().incidents(newest).await?;
+        ended.retain(|it| it.resolved.as_ref().is_some_and(|it| began <= it.0));
+        Ok((open, ended))
     }
 
     fn row(&self, seen: &Seen, began: Timestamp, incident: Option<IncidentId>) -> Row {

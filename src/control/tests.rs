@@ -20,7 +20,6 @@ use crate::{
     domain::{
         alert::route::{Receiver, Route},
         delivery::{Body, Button, Delivery, Message, State},
-        dependency::Dependencies,
         desk::Settings,
         detector,
         id::{DeliveryId, IncidentId, Kind, Origin, ReceiverId, SourceId, WatchId},
@@ -55,15 +54,9 @@ fn origin(line: u32) -> Origin {
 
 fn subject(name: &str) -> Arc<Subject> {
     Arc::new(Subject {
-        watch: WatchId::new(Kind::Agent, name),
-        name: text("Mary"),
-        origin: origin(8),
-        notify: Vec::new(),
-        severity: Vec::new(),
-        self_registered: false,
-        timeout: None,
         aliases: vec!["002".parse().expect("a name")],
         group: Some("coding".parse().expect("a name")),
+        ..Subject::new(WatchId::new(Kind::Agent, name), text("Mary"), origin(8))
     })
 }
 
@@ -332,19 +325,8 @@ fn who_would_be_told_is_what_the_desk_would_do() {
         origin: Origin::Default("test"),
     };
     let mut settings = Settings {
-        node: text("tower-1"),
-        timezone: TimeZone::UTC,
         receivers: vec![receiver("telegram", true), receiver("hook", false)],
-        routes: Vec::new(),
-        reopen: SignedDuration::from_mins(10),
-        repeat: SignedDuration::from_hours(4),
-        acknowledge_for: SignedDuration::from_hours(8),
-        join_within: SignedDuration::from_secs(30),
-        digest_every: SignedDuration::ZERO,
-        maintenance: Vec::new(),
-        dependencies: Dependencies::default(),
-        critical_lifetime: SignedDuration::from_hours(24),
-        warning_lifetime: SignedDuration::from_hours(2),
+        ..Settings::new(text("tower-1"), TimeZone::UTC)
     };
     let told = |settings: &Settings, subject: &Subject, condition| -> Vec<String> {
         let steps = would_tell(settings, subject, condition);

@@ -74,16 +74,9 @@ mod tests {
             reason: None,
             origin: Origin::Default("test"),
         };
-        let subject = |watch: &str| Subject {
-            watch: watch.parse().unwrap(),
-            name: Text::clean(watch, 40),
-            origin: Origin::Default("test"),
-            notify: Vec::new(),
-            severity: Vec::new(),
-            self_registered: false,
-            timeout: None,
-            aliases: Vec::new(),
-            group: None,
+        let subject = |watch: &str| {
+            let name = Text::clean(watch, 40);
+            Subject::new(watch.parse().unwrap(), name, Origin::Default("test"))
         };
         let windows = [window("agent/m*", weekly), window("*", once)];
         for (watch, now, until) in [

@@ -196,7 +196,7 @@ impl Wanted {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{dependency::Dependencies, detector, text::Text};
+    use crate::domain::{detector, text::Text};
     use jiff::{SignedDuration, tz::TimeZone};
 
     /// `mary@7/90` stands on line 7 and has a timeout of 90 s.
@@ -206,17 +206,11 @@ mod tests {
             let (line, timeout) = rest.split_once('/').unwrap();
             let seconds = SignedDuration::from_secs;
             Watched {
-                subject: Arc::new(Subject {
-                    watch: name.parse().unwrap(),
-                    name: Text::clean(name, 40),
-                    origin: Origin::File { path: "r".into(), line: line.parse().unwrap() },
-                    notify: Vec::new(),
-                    severity: Vec::new(),
-                    self_registered: false,
-                    timeout: None,
-                    aliases: Vec::new(),
-                    group: None,
-                }),
+                subject: Arc::new(Subject::new(
+                    name.parse().unwrap(),
+                    Text::clean(name, 40),
+                    Origin::File { path: "r".into(), line: line.parse().unwrap() },
+                )),
                 spec: agent::Spec {
                     interval: seconds(30),
                     timeout: seconds(timeout.parse().unwrap()),
@@ -238,21 +232,7 @@ mod tests {
             patterns: Vec::new(),
             auto_register: None,
             undeclared_max: 9,
-            desk: Arc::new(desk::Settings {
-                node: Text::clean("n", 9),
-                timezone: TimeZone::UTC,
-                receivers: Vec::new(),
-                routes: Vec::new(),
-                reopen: SignedDuration::ZERO,
-                repeat: SignedDuration::ZERO,
-                acknowledge_for: SignedDuration::ZERO,
-                join_within: SignedDuration::ZERO,
-                digest_every: SignedDuration::ZERO,
-                maintenance: Vec::new(),
-                dependencies: Dependencies::default(),
-                critical_lifetime: SignedDuration::ZERO,
-                warning_lifetime: SignedDuration::ZERO,
-            }),
+            desk: Arc::new(desk::Settings::new(Text::clean("n", 9), TimeZone::UTC)),
         }
     }
 

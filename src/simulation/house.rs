@@ -23,7 +23,6 @@ use crate::{
     app::house::{Ground, prepare, raise, take_down},
     domain::{
         alert::route::{Receiver, Route},
-        dependency::Dependencies,
         desk, detector,
         id::{Name, Origin, ReceiverId, SourceId, WatchId},
         incident::Severity,
@@ -91,17 +90,11 @@ pub(super) fn spec() -> Spec {
 }
 
 pub(super) fn subject(name: &str) -> Subject {
-    Subject {
-        watch: WatchId::agent(&name.parse().expect("a good name")),
-        name: Text::clean(name, 40),
-        origin: Origin::File { path: Arc::from("registry.toml"), line: 7 },
-        notify: Vec::new(),
-        severity: Vec::new(),
-        self_registered: false,
-        timeout: None,
-        aliases: Vec::new(),
-        group: None,
-    }
+    Subject::new(
+        WatchId::agent(&name.parse().expect("a good name")),
+        Text::clean(name, 40),
+        Origin::File { path: Arc::from("registry.toml"), line: 7 },
+    )
 }
 
 fn settings() -> desk::Settings {
@@ -111,8 +104,6 @@ fn settings() -> desk::Settings {
         origin: Origin::Default("test"),
     };
     desk::Settings {
-        node: Text::clean("tower-1", 40),
-        timezone: TimeZone::UTC,
         receivers: vec![receiver("phone", true), receiver("hook", false)],
         routes: vec![Route {
             severity: vec![Severity::Critical],
@@ -121,15 +112,7 @@ fn settings() -> desk::Settings {
             then: Vec::new(),
             origin: Origin::File { path: Arc::from("registry.toml"), line: 42 },
         }],
-        reopen: SignedDuration::from_mins(10),
-        repeat: SignedDuration::from_hours(4),
-        acknowledge_for: SignedDuration::from_hours(8),
-        join_within: SignedDuration::from_secs(30),
-        digest_every: SignedDuration::ZERO,
-        maintenance: Vec::new(),
-        dependencies: Dependencies::default(),
-        critical_lifetime: SignedDuration::from_hours(24),
-        warning_lifetime: SignedDuration::from_hours(2),
+        ..desk::Settings::new(Text::clean("tower-1", 40), TimeZone::UTC)
     }
 }
 

@@ -13,10 +13,7 @@ impl Running {
     /// Parents of what fails in these flips that are late, or in trouble that the desk may not know yet.
     pub(super) fn doubtful(&self, flips: &[Flip]) -> HashSet<WatchId> {
         let Some(desk) = &self.desk else { return HashSet::new() };
-        let failing = flips.iter().filter(|it| it.to.condition().is_some());
-        let parents: HashSet<&WatchId> =
-            failing.flat_map(|it| desk.parents(&it.subject.watch)).collect();
-        parents.into_iter().filter(|it| self.is_doubtful(it)).cloned().collect()
+        desk.doubtful_parents(flips, |it| self.is_doubtful(it))
     }
 
     fn is_doubtful(&self, watch: &WatchId) -> bool {

@@ -11,6 +11,7 @@ use crate::domain::{
     decision::Stage,
     id::{IncidentId, WatchId},
     incident::{Ending, Hold, Incident, Severity},
+    watch::Flip,
 };
 
 /// So long a child waits for the verdict of a parent that is in doubt.
@@ -19,9 +20,19 @@ const VERDICT_WITHIN: SignedDuration = SignedDuration::from_secs(30);
 const RECOVERY_WITHIN: SignedDuration = SignedDuration::from_secs(60);
 
 impl Desk {
-    /// The parents that the registry gives a watch.
-    pub fn parents(&self, watch: &WatchId) -> &[WatchId] {
-        self.settings.dependencies.of(watch).map_or(&[], |it| &it.on)
+    /// Parents of what fails in these flips of whom a worse verdict may be on its way; the desk knows verdicts
+    /// alone, so it asks `is_doubtful`, once of each.
+    pub fn doubtful_parents(
+        &self,
+        flips: &[Flip],
+        is_doubtful: impl Fn(&WatchId) -> bool,
+    ) -> HashSet<WatchId> {
+        let failing = flips.iter().filter(|it| it.to.condition().is_some());
+        let parents: HashSet<&WatchId> = failing
+            .filter_map(|it| self.settings.dependencies.of(&it.subject.watch))
+            .flat_map(|it| &it.on)
+            .collect();
+        parents.into_iter().filter(|it| is_doubtful(it)).cloned().collect()
     }
 
     /// The parent that explains an incident: one in trouble before one that was, or may be.

@@ -78,6 +78,25 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// The numbers that hold where nothing else is said (docs/BEHAVIOUR.md 9 and 10): nobody to tell, and no digest.
+    pub fn new(node: Text, timezone: TimeZone) -> Self {
+        Self {
+            node,
+            timezone,
+            receivers: Vec::new(),
+            routes: Vec::new(),
+            maintenance: Vec::new(),
+            dependencies: Dependencies::default(),
+            reopen: SignedDuration::from_mins(10),
+            repeat: SignedDuration::from_hours(4),
+            acknowledge_for: SignedDuration::from_hours(8),
+            join_within: SignedDuration::from_secs(30),
+            digest_every: SignedDuration::ZERO,
+            critical_lifetime: SignedDuration::from_hours(24),
+            warning_lifetime: SignedDuration::from_hours(2),
+        }
+    }
+
     /// Incidents that ended longer ago are never needed again.
     pub fn remembers(&self) -> SignedDuration {
         self.reopen.max(flap::STEADY_MAX)
@@ -594,19 +613,8 @@ mod tests {
     /// One phone and no routes, unless changed.
     pub(super) fn settings(change: impl FnOnce(&mut Settings)) -> Arc<Settings> {
         let mut settings = Settings {
-            node: text("tower-1"),
-            timezone: TimeZone::UTC,
             receivers: vec![receiver("phone", true, 40)],
-            routes: Vec::new(),
-            maintenance: Vec::new(),
-            dependencies: Dependencies::default(),
-            reopen: SignedDuration::from_mins(10),
-            repeat: SignedDuration::from_hours(4),
-            acknowledge_for: SignedDuration::from_hours(8),
-            join_within: SignedDuration::from_secs(30),
-            digest_every: SignedDuration::ZERO,
-            critical_lifetime: SignedDuration::from_hours(24),
-            warning_lifetime: SignedDuration::from_hours(2),
+            ..Settings::new(text("tower-1"), TimeZone::UTC)
         };
         change(&mut settings);
         Arc::new(settings)

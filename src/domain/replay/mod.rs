@@ -116,7 +116,7 @@ pub fn replay(history: &History, wanted: &Wanted, sources: &[Arc<str>]) -> Predi
     let mut late = Late::new();
     for watched in watches(history, wanted) {
         let Watched { subject, spec: Spec::Agent(spec) } = &watched;
-        match known.steps(&subject.watch) {
+        match known.steps(&subject.watch, spec) {
             Some(steps) => {
                 let lane = Lane::new(subject, spec, numbers.len());
                 let (said, shown) = lane.run(steps, history.until);

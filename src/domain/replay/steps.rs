@@ -11,7 +11,7 @@ use crate::domain::{
     id::{SourceId, WatchId},
     watch::{
         State, Verdict,
-        agent::{self, Heard, Notable},
+        agent::{self, Notable, Spec},
     },
 };
 
@@ -78,12 +78,12 @@ impl<'a> Known<'a> {
         }
     }
 
-    /// What became of a watch; none where nothing is known of it.
-    pub(super) fn steps(&self, watch: &WatchId) -> Option<Vec<(Timestamp, Step)>> {
+    /// What became of a watch that is promised `spec`; none where nothing is known of it.
+    pub(super) fn steps(&self, watch: &WatchId, spec: &Spec) -> Option<Vec<(Timestamp, Step)>> {
         let facts = self.facts.get(watch).copied();
         let mut steps = match self.beats.get(watch) {
-            Some(records) => self.of_records(records, facts),
-            None => Self::of_facts(facts?, self.since),
+            Some(records) => self.of_records(records, facts, spec),
+            None => Self::of_facts(facts?, spec, self.since),
         };
         let begin = steps.first()?.0;
         let marks = self.marks.get(watch).map_or(&[][..], |it| it);
@@ -105,6 +105,7 @@ impl<'a> Known<'a> {
         &self,
         records: &[&BeatRecord],
         facts: Option<&agent::State>,
+        spec: &Spec,
     ) -> Vec<(Timestamp, Step)> {
         let mut steps = Vec::new();
         let mut last: Option<Timestamp> = None;
@@ -134,18 +135,18 @@ impl<'a> Known<'a> {
         if let (Some((facts, until)), Some(from)) = (known, last)
             && from < until
         {
-            steps.push((from, Step::Rhythm(Rhythm::of(facts, until))));
+            steps.push((from, Step::Rhythm(Rhythm::of(facts, spec, until))));
         }
         steps
     }
 
     /// Nothing of it was kept: it beat in its rhythm all along, or not at all.
-    fn of_facts(facts: &agent::State, since: Timestamp) -> Vec<(Timestamp, Step)> {
+    fn of_facts(facts: &agent::State, spec: &Spec, since: Timestamp) -> Vec<(Timestamp, Step)> {
         let Some(until) = facts.last else {
             return vec![(facts.watched_since, Step::Begin)];
         };
         let from = until.min(since);
-        vec![(from, Step::Begin), (from, Step::Rhythm(Rhythm::of(facts, until)))]
+        vec![(from, Step::Begin), (from, Step::Rhythm(Rhythm::of(facts, spec, until)))]
     }
 
     fn number(&self, name: &Arc<str>) -> SourceId {
@@ -155,14 +156,11 @@ impl<'a> Known<'a> {
 
 impl Rhythm {
     /// As the facts have it at the end.
-    fn of(state: &agent::State, until: Timestamp) -> Self {
-        let over = |it: &Heard| it.steady.then_some(it.source);
-        let first = state.heard.first().map(|it| it.source);
-        let others = state.heard.iter().skip(1).filter_map(over);
+    fn of(state: &agent::State, spec: &Spec, until: Timestamp) -> Self {
         Self {
             until,
             advanced: state.progress_at,
-            over: first.into_iter().chain(others).collect(),
+            over: spec.steady(state).collect(),
             learnt: Some(state.rhythm.clone()),
         }
     }

@@ -79,9 +79,7 @@ fn doubtful(desk: &Desk, flips: &[Flip], late: &Late, now: Timestamp) -> HashSet
         late.get(watch)
             .is_some_and(|all| all.iter().any(|(since, until)| *since < now && now <= *until))
     };
-    let failing = flips.iter().filter(|it| it.to.condition().is_some());
-    let parents = failing.flat_map(|it| desk.parents(&it.subject.watch));
-    parents.filter(|it| in_trouble.contains(it) || is_late(it)).cloned().collect()
+    desk.doubtful_parents(flips, |it| in_trouble.contains(it) || is_late(it))
 }
 
 /// Silences as they were asked for, each for as long as it truly held.

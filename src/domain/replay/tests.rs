@@ -11,7 +11,6 @@ use super::{
 };
 use crate::domain::{
     alert::route::Receiver,
-    dependency::Dependencies,
     desk, detector,
     hearing::{Hearing, Source},
     history::BeatRecord,
@@ -56,17 +55,7 @@ fn spec(timeout: i64, stall: Option<i64>) -> Spec {
 }
 
 fn watched(spec: Spec) -> Watched {
-    let subject = Subject {
-        watch: mary(),
-        name: Text::clean("Mary", 40),
-        origin: Origin::Default("test"),
-        notify: Vec::new(),
-        severity: Vec::new(),
-        self_registered: false,
-        timeout: None,
-        aliases: Vec::new(),
-        group: None,
-    };
+    let subject = Subject::new(mary(), Text::clean("Mary", 40), Origin::Default("test"));
     Watched { subject: Arc::new(subject), spec: spec.into() }
 }
 
@@ -82,19 +71,8 @@ fn wanted(spec: Spec) -> Wanted {
         auto_register: None,
         undeclared_max: 9,
         desk: Arc::new(desk::Settings {
-            node: Text::clean("tower-1", 40),
-            timezone: TimeZone::UTC,
             receivers: vec![receiver("phone", true)],
-            routes: Vec::new(),
-            dependencies: Dependencies::default(),
-            reopen: SignedDuration::from_mins(10),
-            repeat: SignedDuration::from_hours(4),
-            acknowledge_for: SignedDuration::from_hours(8),
-            join_within: SignedDuration::from_secs(30),
-            digest_every: SignedDuration::ZERO,
-            maintenance: Vec::new(),
-            critical_lifetime: SignedDuration::from_hours(24),
-            warning_lifetime: SignedDuration::from_hours(2),
+            ..desk::Settings::new(Text::clean("tower-1", 40), TimeZone::UTC)
         }),
     }
 }
@@ -219,7 +197,7 @@ fn what_is_kept_says_the_same_as_every_beat() {
         {
             let (spec, subject) = (spec(timeout, stall), watched(spec(timeout, stall)).subject);
             let numbers = numbers(&history, &[Arc::from("redis")]);
-            let kept = Known::of(&history, &numbers).steps(&mary()).unwrap();
+            let kept = Known::of(&history, &numbers).steps(&mary(), &spec).unwrap();
             let kept = told(&Lane::new(&subject, &spec, 1).run(kept, end).0);
             let whole = told(&Lane::new(&subject, &spec, 1).run(whole.clone(), end).0);
             let differ = kept.iter().zip(&whole).find(|(kept, whole)| kept != whole);

@@ -298,12 +298,12 @@ pub struct Subject {
 }
 
 impl Subject {
-    /// Of a part of atalaya itself: a source, a receiver, the registry, the store.
-    pub fn of_part(watch: &WatchId) -> Self {
+    /// Of which nothing is said but who it is and where that is written.
+    pub fn new(watch: WatchId, name: Text, origin: Origin) -> Self {
         Self {
-            watch: watch.clone(),
-            name: Text::clean(&watch.to_string(), 60),
-            origin: Origin::Default("a part of atalaya"),
+            watch,
+            name,
+            origin,
             notify: Vec::new(),
             severity: Vec::new(),
             self_registered: false,
@@ -311,6 +311,12 @@ impl Subject {
             aliases: Vec::new(),
             group: None,
         }
+    }
+
+    /// Of a part of atalaya itself: a source, a receiver, the registry, the store.
+    pub fn of_part(watch: &WatchId) -> Self {
+        let name = Text::clean(&watch.to_string(), 60);
+        Self::new(watch.clone(), name, Origin::Default("a part of atalaya"))
     }
 
     /// The severity of `condition` for this watch and where that is written.

@@ -287,7 +287,6 @@ pub(super) mod tests {
     use crate::{
         domain::{
             alert::route::Receiver,
-            dependency::Dependencies,
             desk, detector,
             id::{Kind, ReceiverId, SourceId},
             text::Text,
@@ -299,15 +298,12 @@ pub(super) mod tests {
     pub(in crate::edges::cli) fn wanted(agents: &[(&str, u32, i64)]) -> Wanted {
         let agent = |(name, line, timeout): &(&str, u32, i64)| Watched {
             subject: Arc::new(Subject {
-                watch: WatchId::new(Kind::Agent, name),
-                name: Text::clean(name, 40),
-                origin: Origin::File { path: "config/registry.toml".into(), line: *line },
                 notify: vec![ReceiverId::new("telegram")],
-                severity: Vec::new(),
-                self_registered: false,
-                timeout: None,
-                aliases: Vec::new(),
-                group: None,
+                ..Subject::new(
+                    WatchId::new(Kind::Agent, name),
+                    Text::clean(name, 40),
+                    Origin::File { path: "config/registry.toml".into(), line: *line },
+                )
             }),
             spec: agent::Spec {
                 interval: SignedDuration::from_secs(30),
@@ -330,23 +326,12 @@ pub(super) mod tests {
             auto_register: None,
             undeclared_max: 9,
             desk: Arc::new(desk::Settings {
-                node: Text::clean("tower-1", 40),
-                timezone: TimeZone::UTC,
                 receivers: vec![Receiver {
                     id: ReceiverId::new("telegram"),
                     human: true,
                     origin: Origin::Default("test"),
                 }],
-                routes: Vec::new(),
-                reopen: SignedDuration::from_mins(10),
-                repeat: SignedDuration::from_hours(4),
-                acknowledge_for: SignedDuration::from_hours(8),
-                join_within: SignedDuration::from_secs(30),
-                digest_every: SignedDuration::ZERO,
-                maintenance: Vec::new(),
-                dependencies: Dependencies::default(),
-                critical_lifetime: SignedDuration::from_hours(24),
-                warning_lifetime: SignedDuration::from_hours(2),
+                ..desk::Settings::new(Text::clean("tower-1", 40), TimeZone::UTC)
             }),
         }
     }

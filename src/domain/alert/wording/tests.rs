@@ -6,7 +6,6 @@ use jiff::{SignedDuration, tz::TimeZone};
 
 use super::*;
 use crate::domain::{
-    dependency::Dependencies,
     id::{Origin, WatchId},
     incident::{Acknowledgement, Step},
     watch::Subject,
@@ -17,21 +16,7 @@ fn at(time: &str) -> Timestamp {
 }
 
 fn settings() -> Settings {
-    Settings {
-        node: Text::clean("tower-1", 40),
-        timezone: TimeZone::fixed(jiff::tz::offset(1)),
-        receivers: Vec::new(),
-        routes: Vec::new(),
-        reopen: SignedDuration::from_mins(10),
-        repeat: SignedDuration::from_hours(4),
-        acknowledge_for: SignedDuration::from_hours(8),
-        join_within: SignedDuration::from_secs(30),
-        digest_every: SignedDuration::ZERO,
-        maintenance: Vec::new(),
-        dependencies: Dependencies::default(),
-        critical_lifetime: SignedDuration::from_hours(24),
-        warning_lifetime: SignedDuration::from_hours(2),
-    }
+    Settings::new(Text::clean("tower-1", 40), TimeZone::fixed(jiff::tz::offset(1)))
 }
 
 fn incident(watch: &str, name: &str, condition: Condition, cause: Cause) -> Incident {
@@ -40,15 +25,8 @@ fn incident(watch: &str, name: &str, condition: Condition, cause: Cause) -> Inci
         id: IncidentId(412),
         watch: watch.clone(),
         subject: Arc::new(Subject {
-            watch,
-            name: Text::clean(name, 200),
-            origin: Origin::Default("test"),
-            notify: Vec::new(),
-            severity: Vec::new(),
             self_registered: name == "stray",
-            timeout: None,
-            aliases: Vec::new(),
-            group: None,
+            ..Subject::new(watch, Text::clean(name, 200), Origin::Default("test"))
         }),
         condition,
         severity: condition.severity(),

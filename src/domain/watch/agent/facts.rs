@@ -73,7 +73,7 @@ impl Spec {
 
     /// The sources that count for a watch that was heard: that of the last beat, and each that brought two beats
     /// at most `timeout` apart and was heard no longer than that before the newest.
-    pub(super) fn steady<'a>(&self, state: &'a State) -> impl Iterator<Item = SourceId> + 'a {
+    pub fn steady<'a>(&self, state: &'a State) -> impl Iterator<Item = SourceId> + 'a {
         let timeout = self.timeout;
         let newest = state.last.unwrap_or(Timestamp::MAX);
         state

@@ -92,14 +92,16 @@ impl Spec {
             self.stall_after.is_some() || state.lease.is_some() || self.beats == Beats::OnActivity;
         let at_work = *known != Report::Idle
             && (self.beats == Beats::Steady || state.working_since.is_some());
+        let overran = state.broken.overrun.is_some();
         let report = match &beat.report {
             Report::Log => false,
             // Whoever waits for a person waits on.
             Report::Alive | Report::Success if *known == Report::NeedsInput => false,
-            Report::Alive | Report::Success => is_trouble(known) || state.broken.overrun.is_some(),
-            Report::Working | Report::Start => {
-                is_trouble(known) || state.broken.overrun.is_some() || (works && !at_work)
-            }
+            // As `hear` has it: a word of work alone ends no overrun.
+            Report::Alive => is_trouble(known),
+            Report::Success => is_trouble(known) || (overran && beat.run.is_some()),
+            Report::Working => is_trouble(known) || (works && !at_work),
+            Report::Start => is_trouble(known) || overran || (works && !at_work),
             Report::Idle => is_trouble(known) || (works && at_work),
             Report::NeedsInput | Report::Degraded(_) | Report::Stopping | Report::Fail { .. } => {
                 beat.report != *known
